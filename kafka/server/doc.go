@@ -1,0 +1,25 @@
+// Package server is the connection layer of a Kafka broker: it accepts connections, cuts the byte streams into requests,
+// hands them to a Handler in order, and writes the replies in the same order, however they complete.
+//
+// Flow: Serve -> Conn reads a frame (size, memory budget, slab) -> header -> Handler.Handle -> Request.Reply, at any time
+// and from any goroutine -> the replies at the head of the connection's queue are encoded together and written with one
+// writev. A reply that completes while its own Handle is still running is written by the reader when Handle returns, which
+// costs no wake-up; any other is written by the connection's writer, which begins with the first of them. So who completes a
+// request never blocks on a socket.
+//
+// SV1: replies leave a connection in the order of its requests; a request without reply holds nothing back once answered.
+// SV2: every Response.Release is called exactly once, written or not, and every frame goes back to its pool exactly once.
+// SV3: memory is bounded: frames by Config.InFlightBytes over all connections, unwritten replies by
+// Config.MaxInFlightPerConn and Config.ReplyQueueBytes for each; whoever reads slowly is not read from, and then cut off.
+// SV4: no input makes it panic; bad input closes its own connection, with one log line at most and throttled over all.
+// A panic in a Handler closes the connection of that request only.
+// SV5: when Close returns, every goroutine that Serve started has ended.
+//
+// A connection is logged in once it has a principal (Conn.SetPrincipal). Before that it may send small frames only, and
+// must get there within Config.HandshakeTimeout.
+//
+// Lock order: Server.mu, then Conn.mu. No lock is held over IO, nor over a call of the Handler.
+//
+// Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), request.go (replies, in
+// order), outbox.go (encoding and writing), metrics.go, gate.go (log throttling).
+package server
