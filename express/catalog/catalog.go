@@ -1,0 +1,216 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"millrace/base/clock"
+	"millrace/base/kv"
+	"millrace/express/settings"
+	"millrace/kafka/topic"
+)
+
+// Errors of the catalog, to be tested with errors.Is. Names and configurations that are refused come as
+// topic.ErrInvalidName and settings.ErrInvalid.
+var (
+	ErrTopicExists        = errors.New("topic already exists")
+	ErrUnknownTopic       = errors.New("unknown topic")
+	ErrInvalidPartitions  = errors.New("invalid number of partitions")
+	ErrInvalidReplication = errors.New("invalid replication factor")
+	ErrInvalidAssignment  = errors.New("invalid replica assignment")
+	ErrUnknownBroker      = errors.New("unknown broker")
+	// ErrUnavailable: the kv store could not be reached in time, or no broker is live; nothing or, if the
+	// time ran out while writing, all of the change may have happened. Retriable.
+	ErrUnavailable = errors.New("cluster metadata is unavailable")
+	// ErrNewer is returned by Open when the cluster was written by a newer version of this program.
+	ErrNewer = errors.New("cluster was written by a newer version")
+	// ErrFenced is returned by Run and Register when another incarnation of this broker has registered
+	// since: this process must end.
+	ErrFenced = errors.New("another incarnation of this broker has registered")
+)
+
+// Topic is one topic as of a moment. It is immutable; a change makes a new one.
+type Topic struct {
+	Name              string
+	ID                topic.ID
+	Internal          bool        // kept by the cluster for itself
+	ReplicationFactor int16       // as asked for at creation; Metadata shows it up to the number of brokers
+	Partitions        []Partition // by index
+	Settings          *settings.Topic
+	Created           int64 // ms since 1970
+}
+
+// Partition is who owns one partition.
+type Partition struct {
+	Owner int32 // broker id; -1 none
+	Epoch int32 // leader epoch
+}
+
+// Broker is a registered, live broker.
+type Broker struct {
+	ID          int32
+	Incarnation uint64 // of the process; no two processes with one ID have the same
+	Host        string // where clients reach it
+	Port        int32
+	Rack        string // zone; "" unknown
+}
+
+// Config says which cluster and who we are.
+type Config struct {
+	Prefix   string            // of all keys, such as "clusters/main/"; ends with a slash
+	Self     Broker            // this broker
+	LeaseTTL time.Duration     // of the registration; default 6 s
+	Static   map[string]string // broker configurations that the process was started with, facts included
+}
+
+// World is what catalog touches outside itself.
+type World struct {
+	KV    kv.KV
+	Clock clock.Clock
+	Log   *slog.Logger
+}
+
+// Catalog is one broker's view of its cluster. It is safe for concurrent use.
+type Catalog struct {
+	cfg       Config
+	kv        kv.KV
+	clock     clock.Clock
+	log       *slog.Logger
+	clusterID string
+	ids       producerIDs
+	reg       registration
+
+	feeding     sync.Mutex // held while a batch of changes enters the view and subscribers are told
+	state       state      // guarded by feeding: the records as read
+	subscribers []*subscriber
+	following   atomic.Bool // Run feeds the view
+
+	mu      sync.RWMutex // guards what reads see
+	view    view
+	told    int64         // revision of the view that the subscribers know
+	changed chan struct{} // closed and replaced after each batch
+}
+
+type subscriber struct{ f func(old, now *Topic) }
+
+// Open lists everything once, so that the view is complete when it returns, and remembers the revision for
+// Run. The first Open of a cluster makes its id. It returns ErrNewer for a cluster of a newer version and
+// settings.ErrInvalid for bad values in cfg.Static.
+func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
+	if cfg.LeaseTTL == 0 {
+		cfg.LeaseTTL = 6 * time.Second
+	}
+	base, err := settings.ParseLayers(settings.Layers{Static: cfg.Static})
+	if err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{})}
+	c.view = newView(base)
+	c.ids = newProducerIDs()
+	c.reg.wake = make(chan struct{}, 1)
+	if c.clusterID, err = c.openCluster(ctx); err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	if err := c.relist(ctx); err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	return c, nil
+}
+
+// openCluster reads the cluster record, or makes it.
+func (c *Catalog) openCluster(ctx context.Context) (string, error) {
+	key := c.cfg.Prefix + "cluster"
+	for {
+		item, err := c.kv.Get(ctx, key)
+		if err == nil {
+			return readCluster(item.Value)
+		}
+		if !errors.Is(err, kv.ErrNotFound) {
+			return "", fmt.Errorf("read the cluster record: %w", err)
+		}
+		fresh := clusterRecord{Version: formatVersion, ID: topic.NewID().String(), Created: c.clock.Now().UnixMilli()}
+		_, err = c.kv.Txn(ctx, []kv.Cond{kv.KeyMissing(key)}, []kv.Op{kv.Put(key, encode(fresh))})
+		if err != nil && !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrUnknown) {
+			return "", fmt.Errorf("write the cluster record: %w", err)
+		}
+	}
+}
+
+// ClusterID is Kafka's cluster id: 22 characters, made by the cluster's first Open.
+func (c *Catalog) ClusterID() string { return c.clusterID }
+
+// Self is this broker, as it registers itself.
+func (c *Catalog) Self() Broker { return c.cfg.Self }
+
+// Topic finds a topic by name.
+func (c *Catalog) Topic(name string) (*Topic, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	t, ok := c.view.byName[name]
+	return t, ok
+}
+
+// TopicByID finds a topic by id.
+func (c *Catalog) TopicByID(id topic.ID) (*Topic, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	t, ok := c.view.byID[id]
+	return t, ok
+}
+
+// Topics gives all topics by name. The slice is shared and must not be changed.
+func (c *Catalog) Topics() []*Topic {
+	c.mu.RLock()
+	all := c.view.sorted
+	c.mu.RUnlock()
+	if all != nil {
+		return all
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view.sortLocked()
+}
+
+// Brokers gives the live brokers by id; Self is in it once it is registered. The slice is shared and must
+// not be changed.
+func (c *Catalog) Brokers() []Broker {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.view.brokers
+}
+
+// Controller is the id of the live broker that answers for the cluster, the lowest; -1 when none is live.
+func (c *Catalog) Controller() int32 {
+	brokers := c.Brokers()
+	if len(brokers) == 0 {
+		return -1
+	}
+	return brokers[0].ID
+}
+
+// BrokerSettings is the effective configuration of this broker. Ask again at each use: it changes.
+func (c *Catalog) BrokerSettings() *settings.Broker {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.view.broker
+}
+
+// Subscribe calls f in order after each change of a topic has entered the view; old is nil for a topic that
+// came to be, now for one that is gone (a topic made anew under its old name is gone first). Existing
+// topics are delivered before Subscribe returns. f must not block for long, must not write to the catalog
+// and must not subscribe or cancel; reading is fine. f is not called any more once cancel has returned.
+func (c *Catalog) Subscribe(f func(old, now *Topic)) (cancel func()) {
+	c.feeding.Lock()
+	defer c.feeding.Unlock()
+	s := &subscriber{f}
+	for _, t := range c.Topics() {
+		f(nil, t)
+	}
+	c.subscribers = append(c.subscribers, s)
+	return func() { c.unsubscribe(s) }
+}

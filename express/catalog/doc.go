@@ -1,0 +1,28 @@
+// Package catalog knows the topics, configurations, brokers and partition owners of one cluster: a local
+// view fed by a watch, and the writes that change them by compare-and-swap.
+//
+// Flow: a write puts records into the kv store -> the watch of every broker brings them into its view ->
+// subscribers are told what changed. A write returns once its change is in the local view and the
+// subscribers know it, so a client finds it with its next request.
+//
+// Keys below Config.Prefix, all values JSON with a version:
+//
+//	cluster                       the cluster's id and the version of this format
+//	topics/<name>                 id, number of partitions, replication factor, configs
+//	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation
+//	brokers/<id>                  a live broker, under its lease
+//	configs/brokers/<id|default>  broker configurations set at runtime
+//	producer-ids                  the next free block of producer ids
+//
+// C1: A topic is visible once its record is there, and its record is written after all its partitions; what
+// a crash leaves of a creation has no record and is swept later.
+// C2: A topic that is deleted and created again has a new id, and its partitions have keys of their own.
+// C3: The leader epoch of a partition only grows: whoever changes a partition's record compares it first.
+// C4: A value that cannot be read is logged and left out; what it described keeps its last readable state.
+// C5: A broker whose registration was taken over by another incarnation never registers again (ErrFenced).
+//
+// Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
+// before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to
+// topics), follow.go (the watch), register.go (lease), claim.go, topics.go, configs.go, place.go,
+// producerid.go, sweep.go.
+package catalog

@@ -1,0 +1,117 @@
+package catalog
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"millrace/express/settings"
+	"millrace/kafka/topic"
+)
+
+// formatVersion is the version of every record here. A record of a higher version is not read.
+const formatVersion = 1
+
+// clusterRecord is written once.
+type clusterRecord struct {
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	Created int64  `json:"created_ms"`
+}
+
+// topicRecord is written after the partitions it counts.
+type topicRecord struct {
+	Version           int               `json:"version"`
+	ID                topic.ID          `json:"id"`
+	Partitions        int32             `json:"partitions"`
+	ReplicationFactor int16             `json:"replication_factor"`
+	Configs           map[string]string `json:"configs,omitempty"`
+	Created           int64             `json:"created_ms"`
+
+	rev int64
+}
+
+// partitionRecord says who owns a partition.
+type partitionRecord struct {
+	Version     int    `json:"version"`
+	Owner       int32  `json:"owner"`
+	Epoch       int32  `json:"epoch"`
+	Incarnation uint64 `json:"incarnation"` // of the owner that serves or will serve this epoch
+
+	rev int64 // 0: not known
+}
+
+// brokerRecord is a live broker.
+type brokerRecord struct {
+	Version     int    `json:"version"`
+	Incarnation uint64 `json:"incarnation"`
+	Host        string `json:"host"`
+	Port        int32  `json:"port"`
+	Rack        string `json:"rack,omitempty"`
+}
+
+// configRecord holds runtime configurations.
+type configRecord struct {
+	Version int               `json:"version"`
+	Configs map[string]string `json:"configs"`
+}
+
+// producerIDRecord is the first producer id that was never given out.
+type producerIDRecord struct {
+	Version int   `json:"version"`
+	Next    int64 `json:"next"`
+}
+
+// encode cannot fail: the records hold only numbers, strings and maps of them.
+func encode(record any) []byte {
+	b, err := json.Marshal(record)
+	if err != nil {
+		panic(fmt.Sprintf("catalog: encode %T: %v", record, err))
+	}
+	return b
+}
+
+// decode reads a record and refuses a newer version.
+func decode[T any](b []byte) (T, error) {
+	var head struct {
+		Version int `json:"version"`
+	}
+	var record T
+	if err := json.Unmarshal(b, &head); err != nil {
+		return record, fmt.Errorf("decode record: %w", err)
+	}
+	if head.Version > formatVersion || head.Version < 1 {
+		return record, fmt.Errorf("%w: record version %d, this program reads up to %d", ErrNewer, head.Version, formatVersion)
+	}
+	if err := json.Unmarshal(b, &record); err != nil {
+		return record, fmt.Errorf("decode record: %w", err)
+	}
+	return record, nil
+}
+
+func readCluster(b []byte) (string, error) {
+	r, err := decode[clusterRecord](b)
+	if err != nil {
+		return "", fmt.Errorf("cluster record: %w", err)
+	}
+	if r.ID == "" {
+		return "", fmt.Errorf("cluster record has no id: %q", b)
+	}
+	return r.ID, nil
+}
+
+// readTopic also checks what the rest of the house relies on.
+func readTopic(name string, b []byte, rev int64) (topicRecord, error) {
+	r, err := decode[topicRecord](b)
+	switch {
+	case err != nil:
+		return r, err
+	case topic.ValidateName(name) != nil:
+		return r, fmt.Errorf("read topic: %w", topic.ValidateName(name))
+	case r.ID == topic.ID{}:
+		return r, fmt.Errorf("read topic: %w: no id", topic.ErrInvalidName)
+	case r.Partitions < 1 || r.Partitions > settings.MaxPartitions:
+		return r, fmt.Errorf("%w: %d", ErrInvalidPartitions, r.Partitions)
+	}
+	r.rev = rev
+	return r, nil
+}

@@ -1,0 +1,177 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"millrace/base/kv"
+)
+
+// registration is this broker's lease. The zero value is not registered.
+type registration struct {
+	wake chan struct{} // capacity 1: something here has changed
+
+	mu    sync.Mutex // guards the rest; never held over a call to the store
+	want  bool       // Register was called and Deregister was not
+	lease kv.Lease   // nil: none
+	rev   int64      // of the record that was put under it
+}
+
+func (c *Catalog) selfName() string { return strconv.Itoa(int(c.cfg.Self.ID)) }
+
+// brokerKey is where a broker registers.
+func (c *Catalog) brokerKey(id int32) string {
+	return c.cfg.Prefix + "brokers/" + strconv.Itoa(int(id))
+}
+
+// Register publishes this broker under a lease; call it once the broker can serve. It replaces the
+// registration of an earlier incarnation, whose Run then ends with ErrFenced.
+func (c *Catalog) Register(ctx context.Context) error {
+	rev, err := c.register(ctx, true)
+	if err != nil {
+		return fmt.Errorf("register broker %d: %w", c.cfg.Self.ID, err)
+	}
+	return c.await(ctx, func(v *view) bool { return c.registeredIn(v) || v.rev > rev })
+}
+
+func (c *Catalog) registeredIn(v *view) bool {
+	for _, b := range v.brokers {
+		if b.ID == c.cfg.Self.ID {
+			return b.Incarnation == c.cfg.Self.Incarnation
+		}
+	}
+	return false
+}
+
+// register takes a new lease and puts the broker's record under it. Only the first time may it replace the
+// record of another incarnation.
+func (c *Catalog) register(ctx context.Context, first bool) (rev int64, err error) {
+	lease, err := c.kv.Grant(ctx, c.cfg.LeaseTTL)
+	if err != nil {
+		return 0, unavailable("grant lease", err)
+	}
+	rev, err = c.putRegistration(ctx, lease.ID(), first)
+	if err != nil {
+		if closeErr := lease.Close(ctx); closeErr != nil {
+			c.log.Warn("lease left to expire", "err", closeErr)
+		}
+		return 0, err
+	}
+	c.reg.mu.Lock()
+	c.reg.lease, c.reg.rev, c.reg.want = lease, rev, true
+	c.reg.mu.Unlock()
+	c.wakeKeeper()
+	return rev, nil
+}
+
+func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first bool) (int64, error) {
+	self, key := c.cfg.Self, c.brokerKey(c.cfg.Self.ID)
+	value := encode(brokerRecord{Version: formatVersion, Incarnation: self.Incarnation, Host: self.Host, Port: self.Port, Rack: self.Rack})
+	for {
+		item, err := c.kv.Get(ctx, key)
+		if err != nil && !errors.Is(err, kv.ErrNotFound) {
+			return 0, unavailable("read registration", err)
+		}
+		if err == nil && !first {
+			r, err := decode[brokerRecord](item.Value)
+			if err != nil || r.Incarnation != self.Incarnation {
+				return 0, ErrFenced
+			}
+		}
+		rev, err := c.kv.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.PutLeased(key, value, lease)})
+		if err == nil {
+			return rev, nil
+		}
+		if !errors.Is(err, kv.ErrConflict) {
+			return 0, unavailable("write registration", err)
+		}
+	}
+}
+
+// Deregister withdraws this broker at once. It is safe to call when it is not registered.
+func (c *Catalog) Deregister(ctx context.Context) error {
+	c.reg.mu.Lock()
+	lease := c.reg.lease
+	c.reg.lease, c.reg.want = nil, false
+	c.reg.mu.Unlock()
+	c.wakeKeeper()
+	if lease == nil {
+		return nil
+	}
+	if err := lease.Close(ctx); err != nil {
+		return unavailable("deregister", err)
+	}
+	return nil
+}
+
+// LeaseDeadline is the local time until which this broker's registration holds for certain; the zero time
+// when it is not registered. It never lies after the time at which others may see the broker gone.
+func (c *Catalog) LeaseDeadline() time.Time {
+	c.reg.mu.Lock()
+	defer c.reg.mu.Unlock()
+	if c.reg.lease == nil {
+		return time.Time{}
+	}
+	return c.reg.lease.Deadline()
+}
+
+func (c *Catalog) wakeKeeper() {
+	select {
+	case c.reg.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepRegistered registers again whenever the lease is lost, and ends with ErrFenced when somebody else
+// stands in this broker's place.
+func (c *Catalog) keepRegistered(ctx context.Context) error {
+	for ctx.Err() == nil {
+		c.reg.mu.Lock()
+		lease, want := c.reg.lease, c.reg.want
+		c.reg.mu.Unlock()
+		var over <-chan struct{}
+		if want {
+			over = lease.Done()
+		}
+		select {
+		case <-ctx.Done():
+		case <-c.reg.wake:
+		case <-over:
+			c.log.Warn("broker lease lost, registering again")
+			_, err := c.register(ctx, false)
+			if errors.Is(err, ErrFenced) {
+				return err
+			}
+			if err != nil && ctx.Err() == nil {
+				c.log.Warn("registering failed", "err", err)
+				pause(ctx, retryPause)
+			}
+		}
+		if err := c.checkPlace(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPlace reports ErrFenced when the view shows another incarnation in this broker's place.
+func (c *Catalog) checkPlace() error {
+	c.reg.mu.Lock()
+	want, rev := c.reg.want, c.reg.rev
+	c.reg.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if !want || c.view.rev < rev {
+		return nil
+	}
+	for _, b := range c.view.brokers {
+		if b.ID == c.cfg.Self.ID && b.Incarnation != c.cfg.Self.Incarnation {
+			return ErrFenced
+		}
+	}
+	return nil
+}
