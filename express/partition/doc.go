@@ -1,0 +1,38 @@
+// Package partition is one partition on the broker that owns it: it gives the
+// offsets, keeps the producers' state, moves the high watermark and decides
+// where a read finds its bytes.
+//
+// # Flow
+//
+// A batch comes in by Append (append.go): it is checked, gets its offsets by
+// having them patched into its header, and is queued on the partition's stream
+// of the write-ahead log. When the log calls back, the bytes are durable: the
+// high watermark moves, waiting fetches wake (waiter.go) and the producer gets
+// its answer. A Read (read.go) takes segments below the manifest's end and the
+// write-ahead log above it. In the background (maintain.go, compact.go) sealed
+// parts of the log are cut into segments, retention moves the log start, and
+// compaction rewrites segments; each ends in one commit of the manifest.
+//
+// # Invariants
+//
+//	P1  logStart <= LSO <= HW <= end; none of the first three ever goes back.
+//	P2  Offsets are given in the order in which the log makes batches durable:
+//	    an offset below HW never changes its record.
+//	P3  A reader sees only what is below HW, so only what is durable.
+//	P4  A failed write leaves no trace: end and the producers' state return to
+//	    what is durable before another batch is taken.
+//	P5  A duplicate is answered with its first offset, and not before that
+//	    offset is durable.
+//	P6  The manifest's segments and the log's stream meet without a gap at the
+//	    manifest's end; the stream is trimmed only after the commit.
+//	P7  What batches decompress to, at a time and over all partitions, stays
+//	    within World.Inflate.
+//
+// # Concurrency
+//
+// All methods are safe for concurrent use. Lock order: maintenance, appending,
+// mu. maintenance is held over the background work of one partition;
+// appending over the queueing of one batch, so that the order of offsets and
+// the log's order are one (the log may block there, which is the producers'
+// back-pressure); mu guards the fields and is never held over IO.
+package partition
