@@ -1,0 +1,244 @@
+package group
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/kafka/kerr"
+)
+
+// Limits are the bounds and times that Kafka's configuration sets. They may change at any time (Machine.Configure) and
+// count from the next event on.
+type Limits struct {
+	MinSessionTimeout     time.Duration // group.min.session.timeout.ms; a JoinGroup below is refused
+	MaxSessionTimeout     time.Duration // group.max.session.timeout.ms; a JoinGroup above is refused
+	InitialRebalanceDelay time.Duration // group.initial.rebalance.delay.ms; 0: the first rebalance of a group waits for nobody
+	NewMemberJoinTimeout  time.Duration // how long a new member may wait in its first JoinGroup (Kafka: 5 min)
+	OffsetsRetention      time.Duration // offsets.retention.minutes
+	MaxOffsetMetadata     int           // offset.metadata.max.bytes, in bytes per committed offset
+	MaxSize               int           // group.max.size, members of one group
+	MaxGroups             int           // groups of one Machine; Kafka has no such bound
+	MaxPending            int           // members of one group that were told MEMBER_ID_REQUIRED and have not come back
+	MaxGroupBytes         int           // protocol metadata and assignments of one group, in bytes
+}
+
+// DefaultLimits are Kafka's defaults, and bounds of our own that no sensible group meets.
+func DefaultLimits() Limits {
+	return Limits{
+		MinSessionTimeout:     6 * time.Second,
+		MaxSessionTimeout:     30 * time.Minute,
+		InitialRebalanceDelay: 3 * time.Second,
+		NewMemberJoinTimeout:  5 * time.Minute,
+		OffsetsRetention:      7 * 24 * time.Hour,
+		MaxOffsetMetadata:     4096,
+		MaxSize:               1<<31 - 1,
+		MaxGroups:             100_000,
+		MaxPending:            10_000,
+		MaxGroupBytes:         32 << 20,
+	}
+}
+
+// Ticket names one request until it is answered. The caller chooses tickets; a Machine only compares and returns them.
+type Ticket uint64
+
+// Client is who sent a JoinGroup, as DescribeGroups shows it.
+type Client struct {
+	ID   string // client.id
+	Host string // the address, as Kafka prints it: "/127.0.0.1"
+}
+
+// Reply is the one answer to the request of that ticket.
+type Reply struct {
+	Ticket   Ticket
+	Response kmsg.Response
+}
+
+// Append is a list of records that must enter the log together and in this order, or not at all. Its outcome comes back
+// through Machine.Appended.
+type Append struct {
+	ID      int64 // ascending from 1
+	Records []Record
+}
+
+// Note tells people what happened to a group; it has no other effect.
+type Note struct {
+	Message    string // constant, lower case
+	Group      string
+	Generation int32
+	Members    int
+	Reason     string // "" when there is nothing to add
+}
+
+// Effects is what one event asks of the caller: append the Appends in order (and report each outcome, in order, with
+// Machine.Appended), send the Replies, log the Notes. The slices and the bytes in them belong to the caller; responses
+// may share bytes with the machine's state, which never changes bytes in place.
+type Effects struct {
+	Appends []Append
+	Replies []Reply
+	Notes   []Note
+}
+
+// Machine is the state of all groups of one partition of __consumer_offsets. Make one with New. It is not safe for
+// concurrent use, does no IO and knows no clock: every event carries the time, which must not go back.
+type Machine struct {
+	limits Limits
+	newID  func(prefix string) string
+
+	groups     map[string]*group
+	timers     timers
+	appends    map[int64]*appending
+	nextAppend int64
+	closed     bool
+
+	now time.Time // of the event that is being handled
+	out Effects
+}
+
+// appending is an Append whose outcome is not known yet.
+type appending struct {
+	group   string
+	records []Record
+	done    []func(code kerr.Code) // in order; code is the log's error
+}
+
+// New returns a Machine without groups. newID makes a member id that nobody else has, and starts with the prefix.
+func New(limits Limits, newID func(prefix string) string) *Machine {
+	return &Machine{
+		limits:  limits,
+		newID:   newID,
+		groups:  map[string]*group{},
+		timers:  newTimers(),
+		appends: map[int64]*appending{},
+	}
+}
+
+// Configure replaces the limits.
+func (m *Machine) Configure(l Limits) { m.limits = l }
+
+// Groups is the number of groups, with those that are being deleted.
+func (m *Machine) Groups() int { return len(m.groups) }
+
+// Loaded starts the sessions of all members that Replay brought back, and makes groups that are larger than the limit
+// rebalance. It is called once, after the last Replay and before any other event.
+func (m *Machine) Loaded(now time.Time) Effects {
+	m.now = now
+	for _, name := range m.names() {
+		g := m.groups[name]
+		for _, mem := range g.order {
+			m.touch(g, mem)
+		}
+		if len(g.order) > m.limits.MaxSize {
+			m.prepare(g, "the group is larger than group.max.size")
+		}
+	}
+	return m.take()
+}
+
+// Close ends everything: each request that waits is answered NOT_COORDINATOR, no timer is left, and the Effects carry no
+// Appends. Later events have no meaning.
+func (m *Machine) Close(now time.Time) Effects {
+	m.now = now
+	m.closed = true
+	for _, id := range slices.Sorted(maps.Keys(m.appends)) {
+		m.finish(id, kerr.NotLeaderOrFollower)
+	}
+	for _, name := range m.names() {
+		g := m.groups[name]
+		g.state = Dead
+		for _, mem := range g.order {
+			m.answerJoin(g, mem, joinError(mem.id, kerr.NotCoordinator))
+			m.answerSync(mem, syncError(kerr.NotCoordinator))
+		}
+	}
+	m.groups = map[string]*group{}
+	m.timers = newTimers()
+	m.out.Appends = nil
+	return m.take()
+}
+
+// Deadline is when Advance must be called next; ok is false when nothing waits for time.
+func (m *Machine) Deadline() (at time.Time, ok bool) { return m.timers.next() }
+
+// Advance handles all deadlines up to now, in their order.
+func (m *Machine) Advance(now time.Time) Effects {
+	m.now = now
+	for {
+		t := m.timers.pop(now)
+		if t == nil {
+			return m.take()
+		}
+		m.expire(t)
+	}
+}
+
+// Appended reports the outcome of an Append: kerr.None when its records are durable, otherwise the log's error, and then
+// none of its records will ever be read. Outcomes come in the order of the Appends.
+func (m *Machine) Appended(now time.Time, id int64, code kerr.Code) Effects {
+	m.now = now
+	m.finish(id, code)
+	return m.take()
+}
+
+// log asks for records to be appended. done hears the outcome, after the offsets among the records took effect.
+func (m *Machine) log(g *group, records []Record, done func(code kerr.Code)) {
+	m.nextAppend++
+	id := m.nextAppend
+	a := &appending{group: g.name, records: records, done: []func(kerr.Code){done}}
+	m.appends[id] = a
+	g.appending++
+	for _, r := range records {
+		g.note(r, +1)
+	}
+	if m.closed {
+		m.finish(id, kerr.NotLeaderOrFollower)
+		return
+	}
+	m.out.Appends = append(m.out.Appends, Append{ID: id, Records: records})
+}
+
+// finish settles an append: what is durable is applied exactly as Replay would apply it.
+func (m *Machine) finish(id int64, code kerr.Code) {
+	a := m.appends[id]
+	if a == nil {
+		return
+	}
+	delete(m.appends, id)
+	if g := m.groups[a.group]; g != nil {
+		g.appending--
+		for _, r := range a.records {
+			g.note(r, -1)
+			switch {
+			case code != kerr.None:
+			case r.offset != nil:
+				g.setOffset(*r.offset, r.committed)
+			default:
+				g.logged = r.Value != nil
+			}
+		}
+	}
+	for _, done := range a.done {
+		done(code)
+	}
+}
+
+func (m *Machine) reply(t Ticket, r kmsg.Response) {
+	m.out.Replies = append(m.out.Replies, Reply{Ticket: t, Response: r})
+}
+
+func (m *Machine) tell(g *group, message, reason string) {
+	m.out.Notes = append(m.out.Notes, Note{
+		Message: message, Group: g.name, Generation: g.generation, Members: len(g.order), Reason: reason,
+	})
+}
+
+func (m *Machine) take() Effects {
+	out := m.out
+	m.out = Effects{}
+	return out
+}
+
+// names lists the groups in a stable order, so that the same events always have the same effects.
+func (m *Machine) names() []string { return slices.Sorted(maps.Keys(m.groups)) }
