@@ -1,0 +1,359 @@
+package api
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/base/slab"
+	"millrace/express/catalog"
+	"millrace/express/partition"
+	"millrace/express/settings"
+	"millrace/kafka/kerr"
+	"millrace/kafka/server"
+	"millrace/kafka/wire"
+)
+
+// Fetch: v4-18.
+//
+//   - v4 isolation level, v5 log start offset, v7 sessions (KIP-227), v9 current leader epoch (KIP-320)
+//   - v10 zstd, v11 rack (KIP-392: the owner always answers by itself), v12 flexible, last fetched epoch and
+//     diverging epoch (KIP-595), v13 topic ids (KIP-516), v15 replica state as a tag (KIP-903)
+//   - v16 addresses of current leaders (KIP-951), v17, v18 only concern followers
+//
+// Nobody follows an express broker: a replica id in a request is not looked at.
+//
+// A fetch with too little to answer waits: at its partitions, for no longer than the client allows. What it
+// has read by then is given back and read again, so that waiting costs no memory. The records go from where
+// partition found them to the socket without being copied.
+
+const (
+	// waitMost bounds how long a fetch waits for data whatever the client allows: a client that has gone
+	// is only noticed when it is answered. An early answer is within the protocol.
+	waitMost = time.Minute
+	// throttleUnparked is what a fetch is throttled with when it may not wait for data.
+	throttleUnparked = 500 * time.Millisecond
+	// acquireLeast is how long a fetch waits for the memory budget, if the client allows less: a client that
+	// wants an answer at once still prefers data.
+	acquireLeast = 200 * time.Millisecond
+)
+
+// fetchResult is the outcome for one partition.
+type fetchResult struct {
+	key       fetchKey
+	topic     *catalog.Topic // nil: not known
+	code      kerr.Code
+	offsets   partition.Offsets
+	diverging *wire.EpochEnd
+
+	// Where the records are in the reply's chain.
+	firstPart, endPart int
+	bytes              int
+}
+
+// fetchReply is what a Fetch response needs until it is written. Replies are pooled.
+type fetchReply struct {
+	api     *API
+	chain   slab.Chain
+	taken   int64 // of the budget
+	encoder wire.FetchEncoder
+	resp    wire.FetchResponse
+}
+
+func (a *API) fetch(ctx context.Context, r *server.Request) {
+	req, err := decode[*kmsg.FetchRequest](a, r)
+	if err != nil {
+		a.refuse(r, err)
+		return
+	}
+	f := a.fetches.Get().(*fetchReply)
+	f.api = a
+	f.resp = wire.FetchResponse{}
+	plan, code := a.sessions.plan(req)
+	if code != kerr.None {
+		f.resp.ErrorCode = int16(code)
+		f.send(r, 0)
+		return
+	}
+	results, throttle := f.gather(ctx, callerOf(r), req, plan.parts)
+	sessionID, told := a.sessions.conclude(&plan, req.Version >= 13, results)
+	f.resp.SessionID = sessionID
+	f.resp.ThrottleMillis = int32(throttle.Milliseconds())
+	f.fill(req, told)
+	f.send(r, throttle)
+}
+
+// gather reads until there is enough, something is wrong, or the client's time is up.
+func (f *fetchReply) gather(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []fetchPart) (results []fetchResult, throttle time.Duration) {
+	wait := min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, waitMost)
+	results, ready := f.read(ctx, c, req, parts, wait)
+	if ready || wait == 0 {
+		return results, 0
+	}
+	select {
+	case f.api.parked <- struct{}{}:
+		defer func() { <-f.api.parked }()
+	default:
+		return results, min(wait, throttleUnparked)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	waiter := partition.NewWaiter()
+	defer f.await(waiter, parts, results)()
+	for {
+		select {
+		case <-waiter.C:
+			if results, ready = f.read(ctx, c, req, parts, 0); ready {
+				return results, 0
+			}
+		case <-timer.C:
+			results, _ = f.read(ctx, c, req, parts, 0)
+			return results, 0
+		case <-ctx.Done(): // nobody will read the answer
+			for i := range results {
+				results[i].firstPart, results[i].endPart, results[i].bytes = 0, 0, 0
+			}
+			return results, 0
+		}
+	}
+}
+
+// await has the waiter told of everything beyond what results saw, and gives back what was read.
+func (f *fetchReply) await(w *partition.Waiter, parts []fetchPart, results []fetchResult) (cancel func()) {
+	cancels := make([]func(), 0, len(parts))
+	for i, r := range results {
+		if r.topic == nil {
+			continue
+		}
+		if p, code := f.api.find(r.topic, parts[i].index); code == kerr.None {
+			cancels = append(cancels, p.Wait(w, r.offsets.HW))
+		}
+	}
+	f.giveBack()
+	return func() {
+		for _, c := range cancels {
+			c()
+		}
+	}
+}
+
+// read reads all partitions once, in order, into the chain, after giving back what it held. It is ready
+// when there is enough to answer at once.
+func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []fetchPart, wait time.Duration) (results []fetchResult, ready bool) {
+	f.giveBack()
+	left := f.api.fetchLimit(req)
+	results = make([]fetchResult, len(parts))
+	ready = len(parts) == 0
+	total := 0
+	for i := range parts {
+		r := &results[i]
+		f.readPart(ctx, c, req, &parts[i], r, readRoom{left: left - total, first: total == 0, wait: wait})
+		total += r.bytes
+		ready = ready || r.code != kerr.None || r.diverging != nil
+	}
+	return results, ready || total > 0 && total >= int(req.MinBytes) || req.MinBytes <= 0
+}
+
+// fetchLimit is the most record bytes of one answer, its first batch aside.
+func (a *API) fetchLimit(req *kmsg.FetchRequest) int {
+	limit := min(req.MaxBytes, a.catalog.BrokerSettings().FetchMaxBytes)
+	return int(min(max(int64(limit), 0), max(a.cfg.FetchBytes/16, 1<<20)))
+}
+
+// readRoom is what one partition may take of an answer.
+type readRoom struct {
+	left  int  // bytes
+	first bool // nothing was read yet: one batch goes through whatever its size
+	wait  time.Duration
+}
+
+// readPart checks what the client knows of the partition and reads.
+func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequest, in *fetchPart, r *fetchResult, room readRoom) {
+	a := f.api
+	r.key = in.fetchKey
+	r.offsets = noOffsets
+	var known bool
+	unknown := kerr.UnknownTopicOrPartition
+	if req.Version >= 13 {
+		unknown = kerr.UnknownTopicID
+		r.topic, known = a.catalog.TopicByID(in.id)
+	} else {
+		r.topic, known = a.catalog.Topic(in.name)
+	}
+	switch {
+	case known && !a.mayTopic(c, kmsg.ACLOperationRead, r.topic.Name),
+		!known && req.Version < 13 && !a.mayTopic(c, kmsg.ACLOperationRead, in.name):
+		r.code = kerr.TopicAuthorizationFailed
+		return
+	case !known:
+		r.topic, r.code = nil, unknown
+		return
+	}
+	p, code := a.find(r.topic, in.index)
+	if code == kerr.None && req.Version < 10 && r.topic.Settings.Compression == settings.CompressionZstd {
+		code = kerr.UnsupportedCompressionType
+	}
+	if code != kerr.None {
+		r.code = code
+		return
+	}
+	if err := p.CheckEpoch(in.currentEpoch); err != nil {
+		r.code = a.code(err)
+		return
+	}
+	if in.lastEpoch >= 0 {
+		epoch, end := p.EpochEnd(in.lastEpoch)
+		switch {
+		case epoch < 0 || end < 0:
+			r.code = kerr.OffsetOutOfRange
+			return
+		case epoch < in.lastEpoch || end < in.offset:
+			r.offsets, r.diverging = p.Offsets(), &wire.EpochEnd{Epoch: epoch, EndOffset: end}
+			return
+		}
+	}
+	f.readRecords(ctx, p, in, r, readLimits{readRoom: room, committed: req.IsolationLevel == 1})
+}
+
+// noOffsets stands with an error (A2).
+var noOffsets = partition.Offsets{LogStart: -1, LSO: -1, HW: -1, End: -1, Epoch: -1}
+
+type readLimits struct {
+	readRoom
+	committed bool
+}
+
+// readRecords takes room from the budget and reads. Only the first read of an answer waits for the budget:
+// it holds nothing yet, so nobody waits for each other.
+func (f *fetchReply) readRecords(ctx context.Context, p *partition.Partition, in *fetchPart, r *fetchResult, l readLimits) {
+	most := min(max(int(in.maxBytes), 0), l.left)
+	if l.first {
+		most = max(most, 1) // one batch, whatever its size
+	}
+	o := p.Offsets()
+	if end := o.HW; most > 0 && in.offset < end && in.offset >= o.LogStart && !f.take(ctx, int64(most), l.readRoom) {
+		most = 0 // no room now: the client asks again
+	}
+	parts, bytes := len(f.chain.Parts()), f.chain.Len()
+	if most == 0 {
+		r.offsets = o
+		if in.offset < o.LogStart || in.offset > o.End {
+			r.offsets, r.code = noOffsets, kerr.OffsetOutOfRange
+		}
+		return
+	}
+	o, err := p.Read(ctx, &f.chain, in.offset, most, l.first, l.committed)
+	f.settle()
+	if err != nil {
+		r.code = f.api.code(err)
+		return
+	}
+	r.offsets = o
+	r.firstPart, r.endPart = parts, len(f.chain.Parts())
+	r.bytes = f.chain.Len() - bytes
+}
+
+// take reserves n bytes of the budget; when it must wait it waits only as the first of an answer.
+func (f *fetchReply) take(ctx context.Context, n int64, room readRoom) bool {
+	b := f.api.budget
+	if b.TryAcquire(n) {
+		f.taken += n
+		return true
+	}
+	if !room.first {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(room.wait, acquireLeast))
+	defer cancel()
+	if b.Acquire(ctx, n) != nil {
+		return false
+	}
+	f.taken += n
+	return true
+}
+
+// settle makes what is taken equal to what was read. A first batch that is larger than what was reserved
+// counts as far as there is room: it is in memory already, and later reads wait for it.
+func (f *fetchReply) settle() {
+	b, n := f.api.budget, int64(f.chain.Len())
+	switch {
+	case n < f.taken:
+		b.Release(f.taken - n)
+		f.taken = n
+	case n > f.taken && b.TryAcquire(n-f.taken):
+		f.taken = n
+	}
+}
+
+// giveBack frees what was read.
+func (f *fetchReply) giveBack() {
+	f.chain.Release()
+	if f.taken > 0 {
+		f.api.budget.Release(f.taken)
+		f.taken = 0
+	}
+}
+
+// fill puts the results into the response, topic by topic, in their order.
+func (f *fetchReply) fill(req *kmsg.FetchRequest, results []fetchResult) {
+	parts := f.chain.Parts()
+	var topics []wire.FetchTopic
+	for i := range results {
+		r := &results[i]
+		out := wire.FetchPartition{
+			Index: r.key.index, ErrorCode: int16(r.code),
+			HighWatermark: r.offsets.HW, LastStableOffset: r.offsets.LSO, LogStartOffset: r.offsets.LogStart,
+			NullAborted: req.IsolationLevel == 0, PreferredReadReplica: -1, Diverging: r.diverging,
+			Records: net.Buffers(parts[r.firstPart:r.endPart]),
+		}
+		if r.code == kerr.NotLeaderOrFollower || r.code == kerr.FencedLeaderEpoch {
+			f.nameLeader(&out, r)
+		}
+		n := len(topics)
+		if n == 0 || topics[n-1].Name != r.key.name || topics[n-1].ID != r.key.id {
+			topics = append(topics, wire.FetchTopic{Name: r.key.name, ID: r.key.id})
+			n++
+		}
+		topics[n-1].Partitions = append(topics[n-1].Partitions, out)
+	}
+	f.resp.Topics = topics
+}
+
+// nameLeader tells who leads a partition that is not led here (KIP-951).
+func (f *fetchReply) nameLeader(out *wire.FetchPartition, r *fetchResult) {
+	if r.topic == nil {
+		return
+	}
+	b, epoch, ok := f.api.leader(r.topic, r.key.index)
+	if !ok {
+		return
+	}
+	out.CurrentLeader = &wire.LeaderEpoch{LeaderID: b.ID, Epoch: epoch}
+	for _, n := range f.resp.Nodes {
+		if n.NodeID == b.ID {
+			return
+		}
+	}
+	f.resp.Nodes = append(f.resp.Nodes, wire.NodeEndpoint{NodeID: b.ID, Host: b.Host, Port: b.Port, Rack: b.Rack})
+}
+
+// send encodes and answers. What the answer refers to is given back when it is written.
+func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
+	buffers, _, err := f.encoder.Encode(r.Header.Version, &f.resp)
+	if err != nil {
+		f.api.log.Error("fetch response not encoded", "err", err)
+		f.recycle()
+		r.Close()
+		return
+	}
+	r.Reply(server.Response{Buffers: buffers, Release: f.recycle, Throttle: throttle})
+}
+
+func (f *fetchReply) recycle() {
+	f.giveBack()
+	f.encoder.Reset()
+	f.resp = wire.FetchResponse{}
+	f.api.fetches.Put(f)
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/kafka/kerr"
+)
+
+// FindCoordinator: v0-6.
+//
+//   - v1 type of coordinator, v3 flexible, v4 several keys (KIP-699), v5 TRANSACTION_ABORTABLE (KIP-890)
+//   - v6 share groups (KIP-932)
+//
+// A group is coordinated by the owner of its partition of __consumer_offsets, which is created here at its
+// first use. Transactions and share groups are not served: asking for their coordinators is refused with a
+// message.
+
+// Types of coordinators.
+const (
+	coordinatorGroup       int8 = 0
+	coordinatorTransaction int8 = 1
+	coordinatorShare       int8 = 2
+)
+
+// errNoTransactions refuses everything that has a transactional id. The code is one that no client retries.
+var errNoTransactions = fmt.Errorf("%w: transactions are not served by this broker", kerr.InvalidRequest)
+
+func (a *API) findCoordinator(ctx context.Context, c caller, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
+	ctx, cancel := withTimeout(ctx, 0)
+	defer cancel()
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	if req.Version < 4 {
+		one := a.coordinator(ctx, c, req.CoordinatorType, req.CoordinatorKey)
+		resp.ErrorCode, resp.ErrorMessage = one.ErrorCode, one.ErrorMessage
+		resp.NodeID, resp.Host, resp.Port = one.NodeID, one.Host, one.Port
+		return resp
+	}
+	for _, key := range req.CoordinatorKeys {
+		resp.Coordinators = append(resp.Coordinators, a.coordinator(ctx, c, req.CoordinatorType, key))
+	}
+	return resp
+}
+
+func (a *API) coordinator(ctx context.Context, c caller, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
+	out := kmsg.NewFindCoordinatorResponseCoordinator()
+	out.Key, out.NodeID, out.Port = key, -1, -1
+	fail := func(err error) kmsg.FindCoordinatorResponseCoordinator {
+		code := a.code(err)
+		if code == kerr.RequestTimedOut { // not a code that clients expect here
+			code = kerr.CoordinatorNotAvailable
+		}
+		out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		return out
+	}
+	switch {
+	case kind == coordinatorTransaction:
+		return fail(errNoTransactions)
+	case kind == coordinatorShare:
+		return fail(fmt.Errorf("%w: share groups are not served by this broker", kerr.InvalidRequest))
+	case kind != coordinatorGroup:
+		return fail(fmt.Errorf("%w: no coordinators of type %d", kerr.InvalidRequest, kind))
+	case !a.mayGroup(c, kmsg.ACLOperationDescribe, key):
+		return fail(kerr.GroupAuthorizationFailed)
+	}
+	t, err := a.consumerOffsets(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	b, _, ok := a.leader(t, a.world.Groups.PartitionFor(key))
+	if !ok {
+		return fail(kerr.CoordinatorNotAvailable)
+	}
+	out.NodeID, out.Host, out.Port = b.ID, b.Host, b.Port
+	return out
+}

@@ -1,0 +1,136 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/catalog"
+	"millrace/express/settings"
+	"millrace/kafka/kerr"
+)
+
+// CreateTopics: v2-7.
+//
+//   - v4 partitions and replication factor -1 take the broker's defaults (KIP-464), v5 flexible, and the
+//     configuration of what was created (KIP-525), v6 THROTTLING_QUOTA_EXCEEDED, v7 topic ids (KIP-516)
+//
+// A replication factor above the number of brokers is accepted: durability is the log store's business, and
+// tools ask for 3 as a matter of course. Repeated topics are refused, as in Kafka.
+
+const (
+	// createTopicsMost bounds the topics of one request.
+	createTopicsMost = 1000
+	// createPartitionsMost bounds the partitions of all topics of one request, as Kafka does.
+	createPartitionsMost = 10_000
+)
+
+func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
+	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
+	defer cancel()
+	resp := kmsg.NewPtrCreateTopicsResponse()
+	mentions := make(map[string]int, len(req.Topics))
+	for _, t := range req.Topics {
+		mentions[t.Topic]++
+	}
+	partitions := 0
+	for i := range req.Topics {
+		in := &req.Topics[i]
+		times := mentions[in.Topic]
+		if times == 0 {
+			continue // repeated, and answered
+		}
+		mentions[in.Topic] = 0
+		partitions += max(int(in.NumPartitions), len(in.ReplicaAssignment), 1)
+		var err error
+		switch {
+		case times > 1:
+			err = fmt.Errorf("%w: topic %q is listed %d times", kerr.InvalidRequest, in.Topic, times)
+		case len(req.Topics) > createTopicsMost || partitions > createPartitionsMost:
+			err = fmt.Errorf("%w: at most %d topics with %d partitions in all can be created at once",
+				kerr.PolicyViolation, createTopicsMost, createPartitionsMost)
+		}
+		resp.Topics = append(resp.Topics, a.createTopic(ctx, c, req, in, err))
+	}
+	return resp
+}
+
+// createTopic creates one topic, unless it is refused already.
+func (a *API) createTopic(ctx context.Context, c caller, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
+	out := kmsg.NewCreateTopicsResponseTopic()
+	out.Topic, out.NumPartitions, out.ReplicationFactor = in.Topic, -1, -1
+	var t *catalog.Topic
+	err := refused
+	if err == nil && !a.mayCluster(c, kmsg.ACLOperationCreate) && !a.mayTopic(c, kmsg.ACLOperationCreate, in.Topic) {
+		err = kerr.TopicAuthorizationFailed
+	}
+	if err == nil {
+		var n catalog.NewTopic
+		if n, err = newTopic(req, in); err == nil {
+			t, err = a.catalog.CreateTopic(ctx, n)
+		}
+	}
+	if err != nil {
+		code := a.code(err)
+		out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		return out
+	}
+	if !req.ValidateOnly {
+		out.TopicID = t.ID
+	}
+	if !a.mayTopic(c, kmsg.ACLOperationDescribeConfigs, in.Topic) {
+		out.ConfigErrorCode = int16(kerr.TopicAuthorizationFailed)
+		return out
+	}
+	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), t.ReplicationFactor
+	out.Configs = createdConfigs(t, a.catalog.BrokerSettings())
+	return out
+}
+
+// newTopic translates a request, after the checks that depend on its version.
+func newTopic(req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic) (catalog.NewTopic, error) {
+	n := catalog.NewTopic{
+		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
+		Configs: make(map[string]string, len(in.Configs)), ValidateOnly: req.ValidateOnly,
+	}
+	for _, c := range in.Configs {
+		if c.Value == nil {
+			return n, fmt.Errorf("%w: %s has no value", kerr.InvalidConfig, c.Name)
+		}
+		n.Configs[c.Name] = *c.Value
+	}
+	if len(in.ReplicaAssignment) > 0 {
+		if in.NumPartitions != -1 || in.ReplicationFactor != -1 {
+			return n, fmt.Errorf("%w: replicas are assigned, so partitions and replication factor must be -1", kerr.InvalidRequest)
+		}
+		n.Assignment = make(map[int32][]int32, len(in.ReplicaAssignment))
+		for _, r := range in.ReplicaAssignment {
+			if _, again := n.Assignment[r.Partition]; again {
+				return n, fmt.Errorf("%w: partition %d is assigned twice", catalog.ErrInvalidAssignment, r.Partition)
+			}
+			n.Assignment[r.Partition] = r.Replicas
+		}
+		return n, nil
+	}
+	switch {
+	case in.NumPartitions < 1 && (in.NumPartitions != -1 || req.Version < 4):
+		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidPartitions, in.NumPartitions)
+	case in.ReplicationFactor < 1 && (in.ReplicationFactor != -1 || req.Version < 4):
+		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidReplication, in.ReplicationFactor)
+	}
+	return n, nil
+}
+
+func createdConfigs(t *catalog.Topic, b *settings.Broker) []kmsg.CreateTopicsResponseTopicConfig {
+	var out []kmsg.CreateTopicsResponseTopicConfig
+	for _, e := range t.Settings.Describe(b) {
+		c := kmsg.NewCreateTopicsResponseTopicConfig()
+		c.Name, c.ReadOnly, c.Source, c.IsSensitive = e.Name, e.ReadOnly, e.Source, e.Sensitive
+		if e.HasValue {
+			c.Value = kmsg.StringPtr(e.Value)
+		}
+		out = append(out, c)
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/catalog"
+	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
+)
+
+// DeleteTopics: v1-6.
+//
+//   - v3 TOPIC_DELETION_DISABLED, v4 flexible, v5 error message, v6 topics by id (KIP-516)
+//
+// Topics that the cluster keeps for itself cannot be deleted.
+
+func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopicsRequest) *kmsg.DeleteTopicsResponse {
+	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
+	defer cancel()
+	asked := req.Topics
+	for _, name := range req.TopicNames { // v1-5
+		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
+	}
+	resp := kmsg.NewPtrDeleteTopicsResponse()
+	type key struct {
+		name string
+		id   topic.ID
+	}
+	seen := make(map[key]bool, len(asked))
+	for _, in := range asked {
+		k := key{id: in.TopicID}
+		if in.Topic != nil {
+			k.name = *in.Topic
+		}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		out := kmsg.NewDeleteTopicsResponseTopic()
+		out.Topic, out.TopicID = in.Topic, in.TopicID
+		if err := a.deleteTopic(ctx, c, req.Version, in, &out); err != nil {
+			code := a.code(err)
+			out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func (a *API) deleteTopic(ctx context.Context, c caller, version int16, in kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
+	if !a.catalog.BrokerSettings().DeleteTopics {
+		if version < 3 {
+			return kerr.InvalidRequest
+		}
+		return kerr.TopicDeletionDisabled
+	}
+	var t *catalog.Topic
+	var ok bool
+	if in.Topic != nil {
+		if (topic.ID(in.TopicID) != topic.ID{}) {
+			return fmt.Errorf("%w: a topic is named either by name or by id", kerr.InvalidRequest)
+		}
+		if !a.mayTopic(c, kmsg.ACLOperationDelete, *in.Topic) {
+			return kerr.TopicAuthorizationFailed
+		}
+		if t, ok = a.catalog.Topic(*in.Topic); !ok {
+			return kerr.UnknownTopicOrPartition
+		}
+	} else {
+		if t, ok = a.catalog.TopicByID(in.TopicID); !ok {
+			return kerr.UnknownTopicID
+		}
+		if !a.mayTopic(c, kmsg.ACLOperationDelete, t.Name) {
+			return kerr.TopicAuthorizationFailed
+		}
+	}
+	out.Topic, out.TopicID = kmsg.StringPtr(t.Name), t.ID
+	if t.Internal {
+		return fmt.Errorf("%w: %q is kept by the cluster itself", kerr.InvalidRequest, t.Name)
+	}
+	return a.catalog.DeleteTopic(ctx, t.ID)
+}

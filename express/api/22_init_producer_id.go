@@ -1,0 +1,45 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/catalog"
+	"millrace/kafka/kerr"
+)
+
+// InitProducerId: v0-5.
+//
+//   - v1 throttle, v2 flexible, v3 the present id and epoch, to bump (KIP-360), v4 PRODUCER_FENCED (KIP-588)
+//   - v5 TRANSACTION_ABORTABLE (KIP-890)
+//
+// Without a transactional id every call gives a new id with epoch 0, as in Kafka. With one the request is
+// refused: transactions are not served.
+
+func (a *API) initProducerID(ctx context.Context, c caller, req *kmsg.InitProducerIDRequest) *kmsg.InitProducerIDResponse {
+	ctx, cancel := withTimeout(ctx, 0)
+	defer cancel()
+	resp := kmsg.NewPtrInitProducerIDResponse()
+	resp.ProducerID, resp.ProducerEpoch = -1, -1
+	var id int64
+	var err error
+	switch {
+	case req.TransactionalID != nil:
+		err = errNoTransactions
+	case !a.mayCluster(c, kmsg.ACLOperationIdempotentWrite):
+		err = kerr.ClusterAuthorizationFailed
+	default:
+		id, err = a.catalog.NextProducerID(ctx)
+	}
+	switch {
+	case errors.Is(err, catalog.ErrUnavailable):
+		resp.ErrorCode = int16(kerr.CoordinatorLoadInProgress) // what producers retry
+	case err != nil:
+		resp.ErrorCode = int16(a.code(err))
+	default:
+		resp.ProducerID, resp.ProducerEpoch = id, 0
+	}
+	return resp
+}

@@ -1,0 +1,113 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/settings"
+	"millrace/kafka/kerr"
+)
+
+// DescribeConfigs: v1-4.
+//
+//   - v1 source and synonyms (KIP-226), v3 type and documentation (KIP-569), v4 flexible
+//
+// Topics and this broker have configurations; the broker without a name stands for what was set for all of
+// them. Loggers of this broker are an empty list, other kinds are refused.
+
+func (a *API) describeConfigs(_ context.Context, c caller, req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	type key struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	seen := make(map[key]bool, len(req.Resources))
+	for i := range req.Resources {
+		in := &req.Resources[i]
+		if k := (key{in.ResourceType, in.ResourceName}); !seen[k] {
+			seen[k] = true
+			resp.Resources = append(resp.Resources, a.describeResource(c, req, in))
+		}
+	}
+	return resp
+}
+
+func (a *API) describeResource(c caller, req *kmsg.DescribeConfigsRequest, in *kmsg.DescribeConfigsRequestResource) kmsg.DescribeConfigsResponseResource {
+	out := kmsg.NewDescribeConfigsResponseResource()
+	out.ResourceType, out.ResourceName = in.ResourceType, in.ResourceName
+	entries, err := a.configEntries(c, in)
+	if err != nil {
+		code := a.code(err)
+		out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		return out
+	}
+	for i := range entries {
+		if len(in.ConfigNames) == 0 || slices.Contains(in.ConfigNames, entries[i].Name) {
+			out.Configs = append(out.Configs, configOf(&entries[i], req))
+		}
+	}
+	return out
+}
+
+// configEntries gives all keys of a resource.
+func (a *API) configEntries(c caller, in *kmsg.DescribeConfigsRequestResource) ([]settings.Entry, error) {
+	switch in.ResourceType {
+	case kmsg.ConfigResourceTypeTopic:
+		if !a.mayTopic(c, kmsg.ACLOperationDescribeConfigs, in.ResourceName) {
+			return nil, kerr.TopicAuthorizationFailed
+		}
+		t, ok := a.catalog.Topic(in.ResourceName)
+		if !ok {
+			return nil, kerr.UnknownTopicOrPartition
+		}
+		return t.Settings.Describe(a.catalog.BrokerSettings()), nil
+	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
+		if !a.mayCluster(c, kmsg.ACLOperationDescribeConfigs) {
+			return nil, kerr.ClusterAuthorizationFailed
+		}
+		return a.brokerEntries(in)
+	default:
+		return nil, fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, in.ResourceType)
+	}
+}
+
+func (a *API) brokerEntries(in *kmsg.DescribeConfigsRequestResource) ([]settings.Entry, error) {
+	logger := in.ResourceType == kmsg.ConfigResourceTypeBrokerLogger
+	if in.ResourceName == "" && !logger {
+		return a.catalog.BrokerSettings().DescribeDefaults(), nil
+	}
+	self := strconv.Itoa(int(a.catalog.Self().ID))
+	switch {
+	case in.ResourceName != self:
+		return nil, fmt.Errorf("%w: this is broker %s, not %q", kerr.InvalidRequest, self, in.ResourceName)
+	case logger:
+		return nil, nil
+	}
+	return a.catalog.BrokerSettings().Describe(), nil
+}
+
+// configOf is the row of one key.
+func configOf(e *settings.Entry, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
+	out := kmsg.NewDescribeConfigsResponseResourceConfig()
+	out.Name, out.ReadOnly, out.IsSensitive = e.Name, e.ReadOnly, e.Sensitive
+	out.Source, out.IsDefault = kmsg.ConfigSource(e.Source), e.Source == settings.SourceDefault
+	out.ConfigType = kmsg.ConfigType(e.Type)
+	if e.HasValue {
+		out.Value = kmsg.StringPtr(e.Value)
+	}
+	if req.IncludeDocumentation {
+		out.Documentation = kmsg.StringPtr(e.Doc)
+	}
+	if req.IncludeSynonyms {
+		for _, s := range e.Synonyms {
+			syn := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			syn.Name, syn.Value, syn.Source = s.Name, kmsg.StringPtr(s.Value), kmsg.ConfigSource(s.Source)
+			out.ConfigSynonyms = append(out.ConfigSynonyms, syn)
+		}
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/kafka/kerr"
+)
+
+// AlterConfigs: v0-2. v1 throttle, v2 flexible. It replaces all overrides of a resource; newer clients use
+// IncrementalAlterConfigs.
+
+// resourceKey names a configured resource.
+type resourceKey struct {
+	kind kmsg.ConfigResourceType
+	name string
+}
+
+func (a *API) alterConfigs(ctx context.Context, c caller, req *kmsg.AlterConfigsRequest) *kmsg.AlterConfigsResponse {
+	ctx, cancel := withTimeout(ctx, int32(timeoutMost.Milliseconds()))
+	defer cancel()
+	resp := kmsg.NewPtrAlterConfigsResponse()
+	mentions := make(map[resourceKey]int, len(req.Resources))
+	for _, r := range req.Resources {
+		mentions[resourceKey{r.ResourceType, r.ResourceName}]++
+	}
+	for _, r := range req.Resources {
+		key := resourceKey{r.ResourceType, r.ResourceName}
+		out := kmsg.NewAlterConfigsResponseResource()
+		out.ResourceType, out.ResourceName = r.ResourceType, r.ResourceName
+		err := checkMentions(key, mentions)
+		if err == nil {
+			err = a.changeConfigs(ctx, c, key, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
+				return replacement(r.Configs)
+			})
+		}
+		if err != nil {
+			code := a.code(err)
+			out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		}
+		resp.Resources = append(resp.Resources, out)
+	}
+	return resp
+}
+
+// checkMentions refuses a resource that a request names more than once.
+func checkMentions(key resourceKey, mentions map[resourceKey]int) error {
+	if n := mentions[key]; n > 1 {
+		return fmt.Errorf("%w: resource %q is listed %d times", kerr.InvalidRequest, key.name, n)
+	}
+	return nil
+}
+
+func replacement(configs []kmsg.AlterConfigsRequestResourceConfig) (map[string]string, error) {
+	next := make(map[string]string, len(configs))
+	for _, c := range configs {
+		if c.Value == nil {
+			return nil, fmt.Errorf("%w: %s has no value", kerr.InvalidRequest, c.Name)
+		}
+		if _, again := next[c.Name]; again {
+			return nil, fmt.Errorf("%w: %s is listed twice", kerr.InvalidRequest, c.Name)
+		}
+		next[c.Name] = *c.Value
+	}
+	return next, nil
+}
+
+// changeConfigs authorizes and makes one change of the overrides of a resource.
+func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, validateOnly bool, change func(map[string]string) (map[string]string, error)) error {
+	switch key.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		if !a.mayTopic(c, kmsg.ACLOperationAlterConfigs, key.name) {
+			return kerr.TopicAuthorizationFailed
+		}
+		return a.catalog.SetTopicConfigs(ctx, key.name, validateOnly, change)
+	case kmsg.ConfigResourceTypeBroker:
+		if !a.mayCluster(c, kmsg.ACLOperationAlterConfigs) {
+			return kerr.ClusterAuthorizationFailed
+		}
+		return a.catalog.SetBrokerConfigs(ctx, key.name, validateOnly, change)
+	default:
+		return fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, key.kind)
+	}
+}

@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/kafka/kerr"
+)
+
+// CreatePartitions: v0-3. v2 flexible, v3 THROTTLING_QUOTA_EXCEEDED. Repeated topics are refused, as in Kafka.
+
+func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePartitionsRequest) *kmsg.CreatePartitionsResponse {
+	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
+	defer cancel()
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	mentions := make(map[string]int, len(req.Topics))
+	for _, t := range req.Topics {
+		mentions[t.Topic]++
+	}
+	for i := range req.Topics {
+		in := &req.Topics[i]
+		times := mentions[in.Topic]
+		if times == 0 {
+			continue // repeated, and answered
+		}
+		mentions[in.Topic] = 0
+		out := kmsg.NewCreatePartitionsResponseTopic()
+		out.Topic = in.Topic
+		err := fmt.Errorf("%w: topic %q is listed %d times", kerr.InvalidRequest, in.Topic, times)
+		if times == 1 {
+			err = a.addPartitions(ctx, c, in, req.ValidateOnly)
+		}
+		if err != nil {
+			code := a.code(err)
+			out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+func (a *API) addPartitions(ctx context.Context, c caller, in *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+	if !a.mayTopic(c, kmsg.ACLOperationAlter, in.Topic) {
+		return kerr.TopicAuthorizationFailed
+	}
+	var assignment [][]int32
+	if in.Assignment != nil {
+		assignment = make([][]int32, 0, len(in.Assignment))
+		for _, r := range in.Assignment {
+			assignment = append(assignment, r.Replicas)
+		}
+	}
+	return a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, validateOnly)
+}

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"millrace/express/catalog"
+	"millrace/express/partition"
+	"millrace/express/producer"
+	"millrace/express/settings"
+	"millrace/kafka/kerr"
+	"millrace/kafka/record"
+	"millrace/kafka/topic"
+)
+
+// mapping says which code clients see for a sentinel of a room.
+type mapping struct {
+	err  error
+	code kerr.Code
+}
+
+// mappings are asked in order, so an error that wraps several sentinels comes before what it wraps: a
+// refused assignment may name an unknown broker, an unavailable cluster a deadline.
+var mappings = []mapping{
+	{partition.ErrNotOwner, kerr.NotLeaderOrFollower},
+	{partition.ErrFencedEpoch, kerr.FencedLeaderEpoch},
+	{partition.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
+	{partition.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
+	{partition.ErrPolicy, kerr.PolicyViolation},
+	{partition.ErrStorage, kerr.KafkaStorageError},
+	{partition.ErrGap, kerr.KafkaStorageError},
+
+	{producer.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{producer.ErrInvalidEpoch, kerr.InvalidProducerEpoch},
+
+	{record.ErrNoKey, kerr.InvalidRecord},
+	{record.ErrBomb, kerr.InvalidRecord},
+	{record.ErrInvalid, kerr.InvalidRecord},
+	{record.ErrMagic, kerr.InvalidRecord},
+	{record.ErrTooLarge, kerr.MessageTooLarge},
+	{record.ErrTimestamp, kerr.InvalidTimestamp},
+	{record.ErrCodec, kerr.UnsupportedCompressionType},
+	{record.ErrCorrupt, kerr.CorruptMessage},
+	{record.ErrTruncated, kerr.InvalidRecord},
+
+	{catalog.ErrTopicExists, kerr.TopicAlreadyExists},
+	{catalog.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
+	{catalog.ErrInvalidPartitions, kerr.InvalidPartitions},
+	{catalog.ErrInvalidReplication, kerr.InvalidReplicationFactor},
+	{catalog.ErrInvalidAssignment, kerr.InvalidReplicaAssignment},
+	{catalog.ErrUnknownBroker, kerr.BrokerIDNotRegistered},
+	{catalog.ErrFenced, kerr.StaleBrokerEpoch},
+	{catalog.ErrUnavailable, kerr.RequestTimedOut},
+	{catalog.ErrNewer, kerr.UnsupportedVersion},
+
+	{settings.ErrInvalid, kerr.InvalidConfig},
+	{topic.ErrInvalidName, kerr.InvalidTopicException},
+
+	{context.DeadlineExceeded, kerr.RequestTimedOut},
+	{context.Canceled, kerr.RequestTimedOut}, // the client has gone, or the broker is closing
+}
+
+// codeOf finds the code for an error: a kerr.Code in it, or that of the sentinel it wraps. What is neither
+// is logged, because it is a fault of ours (A3).
+func codeOf(log *slog.Logger, err error) kerr.Code {
+	if err == nil {
+		return kerr.None
+	}
+	var code kerr.Code
+	if errors.As(err, &code) {
+		return code
+	}
+	for _, m := range mappings {
+		if errors.Is(err, m.err) {
+			return m.code
+		}
+	}
+	log.Error("error without a code", "err", err)
+	return kerr.UnknownServerError
+}
+
+func (a *API) code(err error) kerr.Code { return codeOf(a.log, err) }

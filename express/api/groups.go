@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/catalog"
+	"millrace/kafka/topic"
+)
+
+// Groups is the group coordinator. Each method answers one request of the version that it carries, and
+// blocks until the answer is known or ctx ends. A group that is not coordinated here is NOT_COORDINATOR.
+type Groups interface {
+	// PartitionFor is the partition of __consumer_offsets that keeps a group.
+	PartitionFor(group string) int32
+
+	// JoinGroup may block for a whole rebalance. clientHost is written as Kafka prints it: "/127.0.0.1".
+	JoinGroup(ctx context.Context, clientID, clientHost string, req *kmsg.JoinGroupRequest) *kmsg.JoinGroupResponse
+	// SyncGroup blocks until the leader's assignment is there and durable.
+	SyncGroup(ctx context.Context, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse
+	// Heartbeat tells a member whether its group is rebalancing.
+	Heartbeat(ctx context.Context, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse
+	// LeaveGroup removes members, one by its id or several by their instance ids.
+	LeaveGroup(ctx context.Context, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse
+
+	// OffsetCommit blocks until the commit is durable. It checks that topics exist, and finds them by name or
+	// id as the version says.
+	OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse
+	// OffsetFetch finds topics likewise.
+	OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse
+	// OffsetDelete deletes committed offsets of topics that the group is not subscribed to.
+	OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse
+
+	// DescribeGroups leaves the authorized operations to the caller.
+	DescribeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse
+	// ListGroups lists the groups that are coordinated here.
+	ListGroups(ctx context.Context, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse
+	// DeleteGroups deletes groups without members, each for itself.
+	DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRequest) *kmsg.DeleteGroupsResponse
+}
+
+// consumerOffsets gives the topic that keeps groups, and creates it at its first use.
+func (a *API) consumerOffsets(ctx context.Context) (*catalog.Topic, error) {
+	for {
+		if t, ok := a.catalog.Topic(topic.ConsumerOffsets); ok {
+			return t, nil
+		}
+		t, err := a.catalog.CreateTopic(ctx, catalog.NewTopic{
+			Name: topic.ConsumerOffsets, Partitions: a.catalog.BrokerSettings().OffsetsTopicPartitions, ReplicationFactor: -1,
+			Configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"},
+		})
+		if err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, catalog.ErrTopicExists) {
+			return nil, fmt.Errorf("topic of the groups: %w", err)
+		}
+		// Another broker was quicker: its topic is about to come into the view.
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/settings"
+	"millrace/kafka/server"
+	"millrace/kafka/wire"
+)
+
+// entry is one API key that is served.
+type entry struct {
+	min, max int16 // versions served
+	listed   int16 // lowest version advertised; below min only for Produce
+	handle   func(context.Context, *server.Request)
+}
+
+// newTable lists all keys that are served, with the versions of Apache Kafka 4.2. ApiVersions is derived
+// from it.
+func (a *API) newTable() map[int16]entry {
+	same := func(low, high int16, handle func(context.Context, *server.Request)) entry {
+		return entry{min: low, max: high, listed: low, handle: handle}
+	}
+	return map[int16]entry{
+		// librdkafka sends uncompressed records to a broker that does not list Produce version 0.
+		int16(kmsg.Produce):                 {min: wire.ProduceMin, max: wire.ProduceMax, listed: 0, handle: a.produce},
+		int16(kmsg.Fetch):                   same(wire.FetchMin, wire.FetchMax, a.fetch),
+		int16(kmsg.ListOffsets):             same(1, 11, answer(a, a.listOffsets)),
+		int16(kmsg.Metadata):                same(0, 13, answer(a, a.metadata)),
+		int16(kmsg.OffsetCommit):            same(2, 10, answer(a, a.offsetCommit)),
+		int16(kmsg.OffsetFetch):             same(1, 10, answer(a, a.offsetFetch)),
+		int16(kmsg.FindCoordinator):         same(0, 6, answer(a, a.findCoordinator)),
+		int16(kmsg.JoinGroup):               same(0, 9, answer(a, a.joinGroup)),
+		int16(kmsg.Heartbeat):               same(0, 4, answer(a, a.heartbeat)),
+		int16(kmsg.LeaveGroup):              same(0, 5, answer(a, a.leaveGroup)),
+		int16(kmsg.SyncGroup):               same(0, 5, answer(a, a.syncGroup)),
+		int16(kmsg.DescribeGroups):          same(0, 6, answer(a, a.describeGroups)),
+		int16(kmsg.ListGroups):              same(0, 5, answer(a, a.listGroups)),
+		int16(kmsg.ApiVersions):             same(0, 4, a.apiVersions),
+		int16(kmsg.CreateTopics):            same(2, 7, answer(a, a.createTopics)),
+		int16(kmsg.DeleteTopics):            same(1, 6, answer(a, a.deleteTopics)),
+		int16(kmsg.DeleteRecords):           same(0, 2, answer(a, a.deleteRecords)),
+		int16(kmsg.InitProducerID):          same(0, 5, answer(a, a.initProducerID)),
+		int16(kmsg.OffsetForLeaderEpoch):    same(2, 4, answer(a, a.offsetForLeaderEpoch)),
+		int16(kmsg.DescribeConfigs):         same(1, 4, answer(a, a.describeConfigs)),
+		int16(kmsg.AlterConfigs):            same(0, 2, answer(a, a.alterConfigs)),
+		int16(kmsg.DescribeLogDirs):         same(1, 4, answer(a, a.describeLogDirs)),
+		int16(kmsg.CreatePartitions):        same(0, 3, answer(a, a.createPartitions)),
+		int16(kmsg.DeleteGroups):            same(0, 2, answer(a, a.deleteGroups)),
+		int16(kmsg.IncrementalAlterConfigs): same(0, 1, answer(a, a.incrementalAlterConfigs)),
+		int16(kmsg.OffsetDelete):            same(0, 0, answer(a, a.offsetDelete)),
+		int16(kmsg.DescribeCluster):         same(0, 2, answer(a, a.describeCluster)),
+		int16(kmsg.ListConfigResources):     same(0, 1, answer(a, a.listConfigResources)),
+		int16(kmsg.DescribeTopicPartitions): same(0, 0, answer(a, a.describeTopicPartitions)),
+	}
+}
+
+// feature is a cluster feature that ApiVersions tells of (KIP-584).
+type feature struct {
+	name      string
+	min, max  int16 // supported
+	finalized int16 // in force
+}
+
+// features lists what clients may rely on. group.version, transaction.version and share.version come here
+// once they are served: clients turn those protocols on when they see them.
+func features() []feature {
+	return []feature{{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel}}
+}
