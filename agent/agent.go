@@ -1,0 +1,187 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/base/proc"
+	"millrace/engine"
+)
+
+// Config is read once by New. A zero field takes its default.
+type Config struct {
+	Host       string        // name under which the control plane knows this host; required
+	LogDir     string        // where the nodes' output goes, one file each; required
+	Grace      time.Duration // between SIGTERM and SIGKILL; default 10 s
+	MaxPause   time.Duration // longest pause between restarts; default 5 s
+	Stable     time.Duration // a node that ran so long starts again at once; default 1 s
+	HangReport time.Duration // a node that does not answer for so long is reported; default 2 s
+	HangKill   time.Duration // and is killed after so long; default 30 s
+}
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&c.Grace, 10*time.Second)
+	set(&c.MaxPause, 5*time.Second)
+	set(&c.Stable, time.Second)
+	set(&c.HangReport, 2*time.Second)
+	set(&c.HangKill, 30*time.Second)
+	return c
+}
+
+// World is all that the agent touches outside itself.
+type World struct {
+	KV      kv.KV
+	FS      disk.FS
+	Engines map[string]engine.Engine // by NodeSpec.Engine
+	Clock   clock.Clock
+	Log     *slog.Logger
+}
+
+// Agent is made by New; Run does the work.
+type Agent struct {
+	cfg   Config
+	world World
+	nodes map[string]*node // by spec key; of Run's goroutine
+	wait  sync.WaitGroup
+}
+
+// New makes an agent.
+func New(cfg Config, w World) *Agent {
+	return &Agent{cfg: cfg.withDefaults(), world: w, nodes: map[string]*node{}}
+}
+
+// Run looks after the host's nodes until ctx ends; then it stops them and
+// returns when all have ended.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.wait.Wait()
+	reset := func(items []kv.Item, _ int64) error {
+		a.reset(ctx, items)
+		return nil
+	}
+	change := func(e kv.Event) error {
+		if e.Type == kv.EventPut {
+			a.apply(ctx, e.Item)
+		} else {
+			a.remove(e.Item.Key)
+		}
+		return nil
+	}
+	for {
+		err := kv.Follow(ctx, a.world.KV, engine.SpecPrefix(a.cfg.Host), reset, change)
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.world.Log.Warn("node specs could not be read, trying again", "err", err)
+		sleep(ctx, time.Second)
+	}
+}
+
+// reset applies every spec and stops nodes whose spec is gone.
+func (a *Agent) reset(ctx context.Context, items []kv.Item) {
+	seen := map[string]bool{}
+	for _, item := range items {
+		seen[item.Key] = true
+		a.apply(ctx, item)
+	}
+	for key := range a.nodes {
+		if !seen[key] {
+			a.remove(key)
+		}
+	}
+}
+
+// Settle corrects what an earlier agent reported of nodes that have ended
+// since, so that nobody takes an old READY for a new one. Call it before the
+// reports are served to anyone, and before Run.
+func (a *Agent) Settle(ctx context.Context) error {
+	items, _, err := a.world.KV.List(ctx, engine.StatusPrefix(a.cfg.Host))
+	if err != nil {
+		return fmt.Errorf("list node statuses: %w", err)
+	}
+	for _, item := range items {
+		s, err := engine.Decode[engine.NodeStatus](item.Value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", item.Key, err)
+		}
+		if s.State == engine.Stopped || s.PID > 0 && running(s) {
+			continue
+		}
+		s.State, s.Message, s.PID, s.Began = engine.Stopped, "ended while no agent looked after it", 0, ""
+		s.Changed = a.world.Clock.Now().UTC()
+		b, err := engine.Encode(s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", item.Key, err)
+		}
+		if _, err := a.world.KV.Txn(ctx, []kv.Cond{kv.ModRevEquals(item.Key, item.ModRev)}, []kv.Op{kv.Put(item.Key, b)}); err != nil {
+			return fmt.Errorf("correct %s: %w", item.Key, err)
+		}
+	}
+	return nil
+}
+
+// running says whether the process of a status still is.
+func running(s engine.NodeStatus) bool {
+	p, err := proc.Adopt(s.PID, s.Began)
+	if err != nil {
+		return false
+	}
+	select {
+	case <-p.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+func (a *Agent) apply(ctx context.Context, item kv.Item) {
+	spec, err := engine.Decode[engine.NodeSpec](item.Value)
+	if err != nil {
+		a.world.Log.Error("node spec cannot be used", "key", item.Key, "err", err)
+		return
+	}
+	eng, ok := a.world.Engines[spec.Engine]
+	if !ok {
+		a.world.Log.Error("node spec names an engine that this agent does not have", "key", item.Key, "engine", spec.Engine)
+		return
+	}
+	if n, ok := a.nodes[item.Key]; ok {
+		n.change(spec)
+		return
+	}
+	n := newNode(a, spec, eng)
+	a.nodes[item.Key] = n
+	a.wait.Go(func() { n.run(ctx) })
+}
+
+func (a *Agent) remove(key string) {
+	if n, ok := a.nodes[key]; ok {
+		delete(a.nodes, key)
+		close(n.gone)
+	}
+}
+
+func (a *Agent) logFile(spec engine.NodeSpec) string {
+	return filepath.Join(a.cfg.LogDir, fmt.Sprintf("broker-%s-%d.log", spec.Cluster, spec.ID))
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

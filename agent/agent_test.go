@@ -1,0 +1,251 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"millrace/agent"
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/base/proc"
+	"millrace/engine"
+)
+
+// TestMain lets the test binary stand in for a broker: `child ADDRESS FOLDER`
+// listens there until SIGTERM, after it has left a file named after its PID.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "child" {
+		os.Exit(child(os.Args[2], os.Args[3]))
+	}
+	os.Exit(m.Run())
+}
+
+func child(address, folder string) int {
+	if address == "broken" {
+		return 3
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return 1
+	}
+	defer l.Close()
+	if err := os.WriteFile(filepath.Join(folder, strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
+		return 1
+	}
+	<-stop
+	return 0
+}
+
+// children runs the test binary as nodes.
+type children struct{ folder string }
+
+func (c children) Command(s engine.NodeSpec) (string, []string, error) {
+	self, err := proc.Self()
+	return self, []string{"child", s.Listen, c.folder}, err
+}
+
+func (c children) Probe(ctx context.Context, s engine.NodeSpec) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.Listen)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+type env struct {
+	t      *testing.T
+	store  kv.KV
+	folder string
+	spec   engine.NodeSpec
+}
+
+func newEnv(t *testing.T) *env {
+	e := &env{t: t, store: kv.NewMemory(), folder: t.TempDir()}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := l.Addr().String()
+	must(t, l.Close())
+	e.spec = engine.NodeSpec{Format: engine.Format, Host: "h", Cluster: "c", ID: 1, Engine: "child", Listen: address}
+	return e
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (e *env) want(spec engine.NodeSpec) {
+	e.t.Helper()
+	b, err := engine.Encode(spec)
+	must(e.t, err)
+	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(spec.Key(), b)})
+	must(e.t, err)
+}
+
+// start runs an agent; the function that it returns stops it and waits.
+func (e *env) start() (stop func()) {
+	a := agent.New(agent.Config{Host: "h", LogDir: e.folder, HangReport: 50 * time.Millisecond, HangKill: 200 * time.Millisecond}, agent.World{
+		KV: e.store, FS: disk.OS(""), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
+		Engines: map[string]engine.Engine{"child": children{e.folder}},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			must(e.t, <-done)
+		}
+	}
+	e.t.Cleanup(stop)
+	return stop
+}
+
+// await follows the node's reports until ok.
+func (e *env) await(ok func(engine.NodeStatus) bool) engine.NodeStatus {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	changes := e.store.Watch(ctx, engine.StatusPrefix("h"), 0)
+	for {
+		item, err := e.store.Get(ctx, e.spec.StatusKey())
+		if err == nil {
+			s, err := engine.Decode[engine.NodeStatus](item.Value)
+			must(e.t, err)
+			if ok(s) {
+				return s
+			}
+		} else if !errors.Is(err, kv.ErrNotFound) {
+			e.t.Fatal(err)
+		}
+		if _, open := <-changes; !open {
+			e.t.Fatal("the node did not get there in time")
+		}
+	}
+}
+
+func ready(s engine.NodeStatus) bool { return s.State == engine.Ready }
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+
+func TestNodeRunsIsRestartedAndStops(t *testing.T) {
+	e := newEnv(t)
+	stop := e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	must(t, syscall.Kill(first.PID, syscall.SIGKILL))
+	second := e.await(func(s engine.NodeStatus) bool { return ready(s) && s.PID != first.PID })
+	if second.Restarts != 1 {
+		t.Errorf("restarts %d, want 1", second.Restarts)
+	}
+	stop()
+	if alive(second.PID) {
+		t.Error("the node runs on after the agent has stopped")
+	}
+	if s := e.await(func(engine.NodeStatus) bool { return true }); s.State != engine.Stopped {
+		t.Errorf("last state %s", s.State)
+	}
+}
+
+func TestRunningNodeIsAdopted(t *testing.T) {
+	e := newEnv(t)
+	p, err := proc.Start(context.Background(), procSpec(t, e))
+	must(t, err)
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()})
+	must(t, err)
+	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
+	must(t, err)
+	e.want(e.spec)
+	stop := e.start()
+	s := e.await(func(s engine.NodeStatus) bool { return ready(s) && !s.Changed.IsZero() })
+	if s.PID != p.PID() {
+		t.Fatalf("node %d runs, want the adopted %d", s.PID, p.PID())
+	}
+	stop()
+	<-p.Done()
+}
+
+func TestOldReportsAreCorrected(t *testing.T) {
+	e := newEnv(t)
+	p, err := proc.Start(context.Background(), procSpec(t, e))
+	must(t, err)
+	report := engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()}
+	settled := func() engine.NodeState {
+		t.Helper()
+		b, err := engine.Encode(report)
+		must(t, err)
+		_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
+		must(t, err)
+		must(t, agent.New(agent.Config{Host: "h"}, agent.World{KV: e.store, Clock: clock.System{}}).Settle(context.Background()))
+		return e.await(func(engine.NodeStatus) bool { return true }).State
+	}
+	if s := settled(); s != engine.Ready {
+		t.Errorf("a running node is %s", s)
+	}
+	must(t, p.Kill())
+	<-p.Done()
+	if s := settled(); s != engine.Stopped {
+		t.Errorf("a node that is gone is %s", s)
+	}
+}
+
+func procSpec(t *testing.T, e *env) proc.Spec {
+	path, args, err := children{e.folder}.Command(e.spec)
+	must(t, err)
+	return proc.Spec{Path: path, Args: args, Discard: true}
+}
+
+func TestChangedAndRemovedSpecs(t *testing.T) {
+	e := newEnv(t)
+	e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Stopped = true
+	e.want(e.spec)
+	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Stopped })
+	if alive(first.PID) {
+		t.Fatal("a stopped node runs on")
+	}
+	e.spec.Stopped = false
+	e.want(e.spec)
+	second := e.await(ready)
+	_, err := e.store.Txn(context.Background(), nil, []kv.Op{kv.Delete(e.spec.Key())})
+	must(t, err)
+	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Stopped })
+	if alive(second.PID) {
+		t.Fatal("a removed node runs on")
+	}
+}
+
+func TestFailingNodeSaysWhyAndKeepsNoOtherWaiting(t *testing.T) {
+	e := newEnv(t)
+	e.start()
+	broken := e.spec
+	broken.ID, broken.Listen = 2, "broken"
+	e.want(broken)
+	e.want(e.spec)
+	e.await(ready)
+	e.spec = broken
+	s := e.await(func(s engine.NodeStatus) bool { return s.Restarts >= 2 })
+	if !strings.Contains(s.Message, "code 3") && s.State == engine.Failed {
+		t.Errorf("message %q does not say how the node ended", s.Message)
+	}
+}

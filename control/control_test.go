@@ -1,0 +1,123 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"millrace/base/kv"
+	"millrace/control"
+	"millrace/engine"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, store kv.KV, key, value string) {
+	t.Helper()
+	_, err := store.Txn(context.Background(), nil, []kv.Op{kv.Put(key, []byte(value))})
+	must(t, err)
+}
+
+func specs(t *testing.T, store kv.KV) []engine.NodeSpec {
+	t.Helper()
+	items, _, err := store.List(context.Background(), engine.SpecPrefix("h"))
+	must(t, err)
+	var out []engine.NodeSpec
+	for _, item := range items {
+		s, err := engine.Decode[engine.NodeSpec](item.Value)
+		must(t, err)
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestEnsurePlacesBrokersOverZonesAndPorts(t *testing.T) {
+	ctx, store := context.Background(), kv.NewMemory()
+	plane := control.New(store, "h")
+	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 4, Listen: "127.0.0.1:9092"}))
+	got := specs(t, store)
+	if len(got) != 4 || got[2].Listen != "127.0.0.1:9292" || got[2].Zone != "zone-c" || got[3].Zone != "zone-a" {
+		t.Fatalf("specs %+v", got)
+	}
+	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 2, Listen: "127.0.0.1:9092"}))
+	if got := specs(t, store); len(got) != 2 {
+		t.Fatalf("%d nodes after scaling in to 2", len(got))
+	}
+}
+
+func TestEnsureChangesNothingThatIsRight(t *testing.T) {
+	ctx, store := context.Background(), kv.NewMemory()
+	plane := control.New(store, "h")
+	c := control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"}
+	must(t, plane.Ensure(ctx, c))
+	_, before, err := store.List(ctx, "")
+	must(t, err)
+	must(t, plane.Ensure(ctx, c))
+	if _, after, err := store.List(ctx, ""); err != nil || after != before {
+		t.Fatalf("revision went from %d to %d (%v): brokers would be looked at again", before, after, err)
+	}
+}
+
+func TestEnsureRefusesWhatCannotBe(t *testing.T) {
+	plane := control.New(kv.NewMemory(), "h")
+	err := plane.Ensure(context.Background(), control.Cluster{Name: "a/b", Brokers: 0, Listen: "nowhere", Memory: -1})
+	if !errors.Is(err, control.ErrSpec) {
+		t.Fatalf("error %v", err)
+	}
+	for _, fault := range []string{"a/b", "0 brokers", "nowhere", "memory"} {
+		if !strings.Contains(err.Error(), fault) {
+			t.Errorf("the error does not name %q: %v", fault, err)
+		}
+	}
+}
+
+func TestNewerRecordsAreRefused(t *testing.T) {
+	ctx, store := context.Background(), kv.NewMemory()
+	put(t, store, "control/clusters/c", `{"format":99}`)
+	err := control.New(store, "h").Ensure(ctx, control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"})
+	if !errors.Is(err, control.ErrNewer) {
+		t.Fatalf("error %v", err)
+	}
+	put(t, store, "nodes/h/d/1", `{"format":99}`)
+	err = control.New(store, "h").Ensure(ctx, control.Cluster{Name: "d", Brokers: 1, Listen: "127.0.0.1:9092"})
+	if !errors.Is(err, engine.ErrNewer) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestReadinessFollowsReports(t *testing.T) {
+	ctx, store := context.Background(), kv.NewMemory()
+	plane := control.New(store, "h")
+	if r, err := plane.Readiness(ctx, "c"); err != nil || r.Ready {
+		t.Fatalf("a cluster without nodes is %+v, %v", r, err)
+	}
+	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"}))
+	expect := func(ready bool, reason string) {
+		t.Helper()
+		r, err := plane.Readiness(ctx, "c")
+		must(t, err)
+		if r.Ready != ready || reason != "" && !strings.Contains(strings.Join(r.Reasons, "\n"), reason) {
+			t.Fatalf("readiness %+v, want %v because of %q", r, ready, reason)
+		}
+	}
+	expect(false, "not started yet")
+	for _, c := range []struct {
+		state engine.NodeState
+		ready bool
+	}{{engine.Starting, false}, {engine.Ready, true}, {engine.Failed, false}} {
+		b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: c.state, Message: "exited with code 1"})
+		must(t, err)
+		put(t, store, specs(t, store)[0].StatusKey(), string(b))
+		reason := ""
+		if !c.ready {
+			reason = "exited with code 1"
+		}
+		expect(c.ready, reason)
+	}
+}

@@ -1,0 +1,110 @@
+// Package engine is what the control plane, the agents and the broker engines
+// say to each other: which broker process should run where (NodeSpec), what
+// became of it (NodeStatus), and what an engine must be able to do (Engine).
+//
+// Flow: the control plane writes a NodeSpec, the agent of that host makes it so
+// with the Engine that the spec names and writes a NodeStatus back. The two are
+// one-way streets: the control plane never calls an agent, and an agent never
+// changes a spec.
+//
+// All types are plain data. The encodings carry a format number; a reader
+// refuses a newer one (ErrNewer) rather than run a node by half of its spec.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Format is the newest format of specs and statuses that this binary reads, and
+// the one that it writes.
+const Format = 1
+
+// ErrNewer: a record was written by a newer version of Millrace.
+var ErrNewer = errors.New("written by a newer version of millrace")
+
+// NodeSpec is one process that should run on one host.
+type NodeSpec struct {
+	Format  int    `json:"format"`
+	Host    string `json:"host"`    // name of the agent that runs it
+	Cluster string `json:"cluster"` // cluster that it belongs to
+	ID      int32  `json:"id"`      // broker id, from 1
+	Engine  string `json:"engine"`  // which Engine runs it: "express"
+	Zone    string `json:"zone"`    // availability zone, shown to clients as the rack
+	Listen  string `json:"listen"`  // host:port of the PLAINTEXT listener
+	Memory  int64  `json:"memory"`  // bytes that the process should stay within; 0: the engine's default
+	Stopped bool   `json:"stopped"` // keep the node, but do not run it
+
+	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
+	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
+}
+
+// NodeState is how far a node has come.
+type NodeState string
+
+// The states of a node.
+const (
+	Starting NodeState = "STARTING" // the process runs and does not serve yet
+	Ready    NodeState = "READY"    // it serves clients
+	Failed   NodeState = "FAILED"   // it ended, or does not answer; it will be started again
+	Stopped  NodeState = "STOPPED"  // it does not run, as asked
+)
+
+// NodeStatus is what an agent reports of one node.
+type NodeStatus struct {
+	Format   int       `json:"format"`
+	State    NodeState `json:"state"`
+	PID      int       `json:"pid,omitempty"`
+	Began    string    `json:"began,omitempty"` // identity of the process beside PID, see proc.Handle
+	Restarts int       `json:"restarts"`        // unasked-for starts since the agent began
+	Message  string    `json:"message,omitempty"`
+	Changed  time.Time `json:"changed"`
+}
+
+// Key is where the spec lies in etcd; Status lies at StatusKey.
+func (s NodeSpec) Key() string { return fmt.Sprintf("%s%s/%d", SpecPrefix(s.Host), s.Cluster, s.ID) }
+
+// StatusKey is where the agent reports on the node.
+func (s NodeSpec) StatusKey() string {
+	return fmt.Sprintf("%s%s/%d", StatusPrefix(s.Host), s.Cluster, s.ID)
+}
+
+// SpecPrefix is where the specs of one host lie.
+func SpecPrefix(host string) string { return "nodes/" + host + "/" }
+
+// StatusPrefix is where the statuses of one host lie.
+func StatusPrefix(host string) string { return "status/" + host + "/" }
+
+// Encode gives the stored form.
+func Encode[T NodeSpec | NodeStatus](v T) ([]byte, error) { return json.Marshal(v) }
+
+// Decode reads what Encode gave. It returns ErrNewer for a newer format.
+func Decode[T NodeSpec | NodeStatus](b []byte) (T, error) {
+	var v T
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return v, fmt.Errorf("node record: %w", err)
+	}
+	if head.Format > Format {
+		return v, fmt.Errorf("node record: %w: format %d, this binary reads up to %d", ErrNewer, head.Format, Format)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("node record: %w", err)
+	}
+	return v, nil
+}
+
+// Engine runs nodes of one kind. Implementations are safe for concurrent use.
+type Engine interface {
+	// Command gives the program and its arguments that run the node in the
+	// foreground until it gets SIGTERM.
+	Command(spec NodeSpec) (path string, args []string, err error)
+	// Probe returns nil once the node serves its clients. It is called every
+	// few milliseconds while a node starts, so it must be cheap; ctx bounds it.
+	Probe(ctx context.Context, spec NodeSpec) error
+}

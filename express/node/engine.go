@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"millrace/engine"
+)
+
+// Engine runs express brokers as child processes of the same binary. It
+// implements engine.Engine; the zero value is not usable.
+type Engine struct {
+	Binary string // path of the millrace executable
+	Data   string // data directory of the installation; brokers and store lie below it
+	Etcd   string // endpoint list, as --etcd takes it
+	Store  string // object store URL, as --store takes it
+}
+
+// Dir is where a broker keeps what is its own, below the installation's data
+// directory.
+func Dir(data, cluster string, id int32) string {
+	return filepath.Join(data, "brokers", fmt.Sprintf("%s-%d", cluster, id))
+}
+
+// Command is `millrace broker` with the spec as flags.
+func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
+	args := []string{
+		"broker",
+		"--cluster", s.Cluster,
+		"--id", strconv.Itoa(int(s.ID)),
+		"--zone", s.Zone,
+		"--listen", s.Listen,
+		"--data", Dir(e.Data, s.Cluster, s.ID),
+		"--etcd", e.Etcd,
+		"--store", e.Store,
+	}
+	if s.Memory > 0 {
+		args = append(args, "--memory", strconv.FormatInt(s.Memory, 10))
+	}
+	if s.MaxConnections > 0 {
+		args = append(args, "--max-connections", strconv.Itoa(s.MaxConnections))
+	}
+	if s.MaxConnectionsPerIP > 0 {
+		args = append(args, "--max-connections-per-ip", strconv.Itoa(s.MaxConnectionsPerIP))
+	}
+	return e.Binary, args, nil
+}
+
+// errNoAnswer: something listens, but it does not speak Kafka.
+var errNoAnswer = errors.New("not a kafka answer")
+
+// Probe asks for ApiVersions. A broker opens its listener only when it is ready
+// to take produce, so an answer is enough.
+func (e Engine) Probe(ctx context.Context, s engine.NodeSpec) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.Listen)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return errors.New("probe without a deadline")
+	}
+	return probe(conn, deadline)
+}
+
+// probe sends an ApiVersions request of version 0 and reads the head of the answer.
+func probe(conn net.Conn, deadline time.Time) error {
+	const correlation = 0x70726f62 // "prob"
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	request := []byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 0xff, 0xff}
+	binary.BigEndian.PutUint32(request[8:], correlation)
+	if _, err := conn.Write(request); err != nil {
+		return err
+	}
+	var head [10]byte // size, correlation id, error code
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return err
+	}
+	if binary.BigEndian.Uint32(head[4:]) != correlation || head[8]|head[9] != 0 {
+		return errNoAnswer
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"millrace/base/limit"
+	"millrace/base/object"
+	"millrace/base/slab"
+	"millrace/express/api"
+	"millrace/express/catalog"
+	"millrace/express/cleaner"
+	"millrace/express/coord"
+	"millrace/express/manifest"
+	"millrace/express/partition"
+	"millrace/express/segment"
+	"millrace/express/wal"
+	"millrace/kafka/server"
+	"millrace/kafka/topic"
+)
+
+// clusterIDKey is the object that says which cluster the store belongs to.
+const clusterIDKey = "cluster-id"
+
+// openReaders bounds how many segments are open at once.
+const openReaders = 512
+
+// broker is the rooms of one running broker.
+type broker struct {
+	logger    *slog.Logger
+	log       *wal.Log
+	catalog   *catalog.Catalog
+	registry  *registry
+	groups    *groups
+	cleaner   *cleaner.Cleaner
+	server    *server.Server
+	unfollow  func()
+	endRooms  context.CancelFunc // ends loads and removals
+	manifests *manifest.Store
+}
+
+// budget is how a broker's memory is given out. What is left is for the
+// runtime, indexes, groups and connections.
+type budget struct {
+	frames    int   // requests that are read and not answered; the log's queue lies in them
+	fetches   int64 // responses that are not written
+	kept      int   // buffers kept for reuse
+	queue     int64 // bytes that wait for the log
+	compacted int64 // keys of one compaction
+	inflate   int64 // batches that are looked into or recompressed
+}
+
+func shares(memory int64) budget {
+	return budget{
+		frames:    int(memory / 4),
+		fetches:   memory / 4,
+		kept:      int(memory / 8),
+		queue:     memory / 4,
+		compacted: memory / 16,
+		// A batch is in memory several times while it is recompressed: as it
+		// came out, in the buffer that it came out of, and compressed again.
+		inflate: memory / 8,
+	}
+}
+
+// open builds the rooms from the ground up; see the package comment for the
+// order. What was opened is closed again where it fails.
+func open(ctx context.Context, cfg Config, w World, self address, incarnation uint64) (_ *broker, err error) {
+	share := shares(cfg.Memory)
+	slabs, err := slab.New(slab.Config{RetainBytes: share.kept, RetainPerClass: share.kept / 2})
+	if err != nil {
+		return nil, err
+	}
+	rooms, endRooms := context.WithCancel(context.WithoutCancel(ctx))
+	b := &broker{logger: w.Log, endRooms: endRooms, unfollow: func() {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	b.manifests = manifest.NewStore(w.KV, w.Objects, cfg.Prefix+"manifests/", w.Log)
+	found, err := b.openStorage(ctx, cfg, w, self, slabs, incarnation, share)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStore(ctx, w.Objects, b.catalog.ClusterID()); err != nil {
+		return nil, err
+	}
+	if err := b.catalog.Claim(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.openGroups(w); err != nil {
+		return nil, err
+	}
+	segments := segment.NewCache(w.Objects, openReaders)
+	b.registry = &registry{
+		self: cfg.ID, log: b.log, manifests: b.manifests, logger: w.Log,
+		partitions: map[topic.Partition]*partition.Partition{}, initial: found,
+		world: partition.World{
+			Segments: segments, Objects: w.Objects, Manifests: b.manifests, Slabs: slabs, Clock: w.Clock, Log: w.Log,
+			Inflate: limit.NewBudget(share.inflate),
+			Retire:  func(keys []string) { b.cleaner.Retire(keys) },
+		},
+		opened:  func(t *catalog.Topic, p *partition.Partition) { b.groups.opened(rooms, t, p) },
+		closed:  b.groups.closed,
+		deleted: b.groups.deleted,
+	}
+	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
+		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
+		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log,
+	})
+	b.unfollow = b.catalog.Subscribe(func(old, now *catalog.Topic) { b.registry.change(rooms, old, now) })
+	if err := b.registry.removeUnknown(ctx, b.exists); err != nil {
+		w.Log.Warn("remains of deleted topics could not be removed", "err", err)
+	}
+	return b, b.openFront(cfg, w, slabs, share)
+}
+
+// openStorage recovers the log while the catalog and the manifests are read:
+// neither needs the other.
+func (b *broker) openStorage(ctx context.Context, cfg Config, w World, self address, slabs *slab.Pool, incarnation uint64, share budget) (found map[topic.Partition]*manifest.Manifest, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		b.log, err = wal.Open(ctx, wal.Config{Dir: filepath.Join(cfg.Dir, "wal"), Broker: cfg.ID, Incarnation: incarnation, QueueBytes: share.queue},
+			wal.World{FS: w.FS, Clock: w.Clock, Log: w.Log, Slabs: slabs})
+		return err
+	})
+	g.Go(func() (err error) {
+		me := catalog.Broker{ID: cfg.ID, Incarnation: incarnation, Host: self.host, Port: self.port, Rack: cfg.Zone}
+		b.catalog, err = catalog.Open(ctx, catalog.Config{Prefix: cfg.Prefix + "catalog/", Self: me, Static: facts(cfg, self)}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log})
+		return err
+	})
+	g.Go(func() (err error) {
+		found, err = b.manifests.LoadAll(ctx)
+		return err
+	})
+	return found, g.Wait()
+}
+
+// checkStore makes sure that etcd and the object store belong together: to the
+// sweep of a cluster that has lost its etcd, every object would be an orphan.
+func checkStore(ctx context.Context, objects object.Store, cluster string) error {
+	err := objects.Put(ctx, clusterIDKey, [][]byte{[]byte(cluster)}, object.PutOptions{IfAbsent: true})
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, object.ErrExists) {
+		return fmt.Errorf("object store: %w", err)
+	}
+	found := make([]byte, 64)
+	n, err := objects.ReadAt(ctx, clusterIDKey, found, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("object store: %w", err)
+	}
+	if string(found[:n]) != cluster {
+		return fmt.Errorf("%w: the store holds cluster %s, etcd says %s; restore the etcd that belongs to it, or use an empty store", ErrForeignStore, found[:n], cluster)
+	}
+	return nil
+}
+
+// facts are what DescribeConfigs shows of this broker and nobody can change.
+func facts(cfg Config, self address) map[string]string {
+	id := strconv.Itoa(int(cfg.ID))
+	listener := "PLAINTEXT://" + net.JoinHostPort(self.host, strconv.Itoa(int(self.port)))
+	f := map[string]string{
+		"max.connections": strconv.Itoa(cfg.MaxConnections), "max.connections.per.ip": strconv.Itoa(cfg.MaxConnectionsPerIP),
+		"broker.id": id, "node.id": id, "listeners": listener, "advertised.listeners": listener, "log.dirs": cfg.Dir,
+	}
+	if cfg.Zone != "" {
+		f["broker.rack"] = cfg.Zone
+	}
+	return f
+}
+
+func (b *broker) exists(id topic.Partition) bool {
+	t, ok := b.catalog.TopicByID(id.Topic)
+	return ok && int(id.Index) < len(t.Partitions)
+}
+
+func (b *broker) openGroups(w World) error {
+	n := b.catalog.BrokerSettings().OffsetsTopicPartitions
+	if t, ok := b.catalog.Topic(topic.ConsumerOffsets); ok {
+		n = int32(len(t.Partitions)) // groups stay where the existing topic has them
+	}
+	c, err := coord.New(coord.Config{
+		Partitions: n,
+		Settings:   func() coord.Settings { return coord.FromBroker(b.catalog.BrokerSettings()) },
+	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: topics{b.catalog}})
+	if err != nil {
+		return err
+	}
+	b.groups = newGroups(c, w.Log)
+	return nil
+}
+
+// openFront makes what clients see.
+func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) error {
+	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
+		Catalog: b.catalog, Partitions: b.registry, Groups: b.groups.coordinator, Clock: w.Clock, Log: w.Log,
+		Volume: func() (total, usable int64) {
+			free, err := w.FS.Free(cfg.Dir)
+			if err != nil {
+				return -1, -1
+			}
+			return -1, int64(free)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	b.server, err = server.New(server.Config{
+		InFlightBytes: share.frames, MaxConnections: cfg.MaxConnections, MaxConnectionsPerIP: cfg.MaxConnectionsPerIP,
+	}, a, server.World{Log: w.Log, Clock: w.Clock, Slabs: slabs})
+	return err
+}
+
+// close takes down what open built, whatever of it is there.
+func (b *broker) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*stopTimeout)
+	defer cancel()
+	b.unfollow()
+	b.endRooms()
+	if b.groups != nil {
+		b.groups.close()
+	}
+	if b.registry != nil {
+		b.registry.closeAll()
+	}
+	var errs []error
+	if b.log != nil {
+		if err := b.log.Close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close the log: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
