@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/control"
+	"millrace/express/node"
+)
+
+// minMemory is the least that a broker can be told to live with.
+const minMemory = 64 << 20
+
+type brokerConfig struct {
+	cluster string
+	id      int32
+	zone    string
+	listen  string
+	data    string
+	etcd    string
+	store   string
+	memory  int64
+
+	maxConnections, maxConnectionsPerIP int
+}
+
+func (a *app) brokerCommand() *cobra.Command {
+	var cfg brokerConfig
+	cmd := &cobra.Command{
+		Use:    "broker",
+		Short:  "Run one express broker (the agent does this)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.validate(); err != nil {
+				return err
+			}
+			return a.broker(cmd.Context(), cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.cluster, "cluster", defaultCluster, "cluster that the broker belongs to")
+	flags.Int32Var(&cfg.id, "id", 1, "broker id, from 1")
+	flags.StringVar(&cfg.zone, "zone", "", "availability zone")
+	flags.StringVar(&cfg.listen, "listen", "", "address of the PLAINTEXT listener, HOST:PORT")
+	flags.StringVar(&cfg.data, "data", "", "directory of the broker's log")
+	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of etcd, separated by commas")
+	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR")
+	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
+	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	return cmd
+}
+
+// connectionFlags adds the bounds on a broker's connections.
+func connectionFlags(flags *pflag.FlagSet, total, perIP *int) {
+	flags.IntVar(total, "max-connections", 0, "connections of a broker at once; 0: one for each 32 KiB of its memory")
+	flags.IntVar(perIP, "max-connections-per-ip", 0, "connections of a broker from one address; 0: as --max-connections")
+}
+
+func (c *brokerConfig) validate() error {
+	var faults []error
+	required := func(flag, v string) {
+		if v == "" {
+			faults = append(faults, fmt.Errorf("%s is required", flag))
+		}
+	}
+	required("--cluster", c.cluster)
+	required("--data", c.data)
+	required("--etcd", c.etcd)
+	if _, _, err := net.SplitHostPort(c.listen); err != nil {
+		faults = append(faults, fmt.Errorf("--listen %q: use HOST:PORT", c.listen))
+	}
+	if !strings.HasPrefix(c.store, "file:///") {
+		faults = append(faults, fmt.Errorf("--store %q: this version takes file:///DIR", c.store))
+	}
+	if c.id < 1 {
+		faults = append(faults, fmt.Errorf("--id %d: broker ids begin at 1", c.id))
+	}
+	if c.memory < minMemory {
+		faults = append(faults, fmt.Errorf("--memory %d: at least %d bytes are needed", c.memory, minMemory))
+	}
+	if c.maxConnections < 0 || c.maxConnectionsPerIP < 0 {
+		faults = append(faults, errors.New("--max-connections and --max-connections-per-ip must not be negative"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("%w:\n%w", errUsage, err)
+	}
+	return nil
+}
+
+// broker runs one express broker until ctx ends.
+func (a *app) broker(ctx context.Context, cfg brokerConfig) (err error) {
+	debug.SetMemoryLimit(cfg.memory)
+	log := slog.New(slog.NewJSONHandler(a.errOut, nil)).With("broker", cfg.id)
+	fs := disk.OS("")
+	store, objects, err := openStores(ctx, cfg.etcd, cfg.store, cfg.cluster, fs)
+	if err != nil {
+		return err
+	}
+	defer closeInto(&err, store)
+	defer closeInto(&err, objects)
+	return node.Run(ctx, node.Config{
+		ID:     cfg.id,
+		Zone:   cfg.zone,
+		Listen: cfg.listen,
+		Dir:    cfg.data,
+		Prefix: control.Prefix(cfg.cluster),
+		Memory: cfg.memory,
+
+		MaxConnections:      cfg.maxConnections,
+		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
+	}, node.World{KV: store, Objects: objects, FS: fs, Clock: clock.System{}, Log: log})
+}

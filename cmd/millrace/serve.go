@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"millrace/base/disk"
+	"millrace/control"
+)
+
+// defaultCluster is the name of the cluster that serve makes.
+const defaultCluster = "default"
+
+// serveConfig is what `millrace serve` can be told.
+type serveConfig struct {
+	data      string
+	listen    string
+	kafka     string
+	brokers   int
+	noCluster bool
+	etcd      string
+	store     string
+	memory    int64
+	insecure  bool
+
+	maxConnections, maxConnectionsPerIP int
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var cfg serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a cluster: control plane, API and brokers",
+		Long: `Run the control plane, its API, an embedded etcd, and the brokers of the default
+cluster, each broker a process of its own. Everything is kept below --data.
+
+/healthz on --listen is 200 as soon as the cluster takes records; /readyz says
+what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.`,
+		Example: `  millrace serve
+  millrace serve --data /var/lib/millrace --kafka 127.0.0.1:19092 --listen 127.0.0.1:18480`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.validate(); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), cfg)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.data, "data", "millrace-data", "directory for everything that is kept")
+	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8480", "address of API and console")
+	flags.StringVar(&cfg.kafka, "kafka", "127.0.0.1:9092", "address of the default cluster's first broker; the others follow 100 ports apart")
+	flags.IntVar(&cfg.brokers, "brokers", 1, "brokers of the default cluster")
+	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
+	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one")
+	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR; empty: a folder of --data")
+	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: the default of 192 MiB")
+	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
+	return cmd
+}
+
+// validate names every fault at once.
+func (c *serveConfig) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.data == "" {
+		fault("--data must not be empty")
+	}
+	for _, f := range []struct{ flag, address string }{{"--listen", c.listen}, {"--kafka", c.kafka}} {
+		host, port, err := net.SplitHostPort(f.address)
+		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 1 || n > 65535 {
+			fault("%s %q: use HOST:PORT with a port from 1 to 65535", f.flag, f.address)
+		} else if !c.insecure && !loopback(host) {
+			fault("%s %q: a listener without login on an address other than loopback needs --insecure", f.flag, f.address)
+		}
+	}
+	if c.listen == c.kafka {
+		fault("--listen and --kafka are the same address, %s", c.listen)
+	}
+	if c.brokers != 1 {
+		fault("--brokers %d: this version runs one broker", c.brokers)
+	}
+	if c.memory != 0 && c.memory < minMemory {
+		fault("--memory %d: at least %d bytes are needed", c.memory, minMemory)
+	}
+	if c.maxConnections < 0 || c.maxConnectionsPerIP < 0 {
+		fault("--max-connections and --max-connections-per-ip must not be negative")
+	}
+	if c.store != "" && !strings.HasPrefix(c.store, "file:///") {
+		fault("--store %q: this version takes file:///DIR", c.store)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("%w:\n%w", errUsage, err)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// serve runs until ctx ends or a part of it fails.
+func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
+	log := a.serveLogger()
+	fs := disk.OS("")
+	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
+		return err
+	}
+	if err := fs.MkdirAll(cfg.data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := fs.Lock(filepath.Join(cfg.data, "lock"))
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("another millrace serve runs on %s: %w", cfg.data, err)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	defer closeInto(&err, lock)
+	if cfg.insecure {
+		log.Warn("listeners without login may be reached from other hosts", "kafka", cfg.kafka, "api", cfg.listen)
+	}
+	// The API's address is taken first: it is the cheapest thing that can be wrong.
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", cfg.listen)
+	if err != nil {
+		return fmt.Errorf("API address: %w (choose another with --listen)", err)
+	}
+	defer listener.Close()
+	i, err := openInstallation(ctx, cfg, fs, log)
+	if err != nil {
+		return err
+	}
+	return i.run(ctx, listener, func() { a.greet(cfg, log) })
+}
+
+// serveLogger writes one JSON line per event, or for a person at a terminal
+// only what needs attention.
+func (a *app) serveLogger() *slog.Logger {
+	if isTerminal(a.out) {
+		return slog.New(slog.NewTextHandler(a.errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	return slog.New(slog.NewJSONHandler(a.out, nil))
+}
+
+func (a *app) greet(cfg serveConfig, log *slog.Logger) {
+	if !isTerminal(a.out) {
+		log.Info("cluster is ready", "cluster", defaultCluster, "bootstrap", cfg.kafka, "api", "http://"+cfg.listen, "data", cfg.data)
+		return
+	}
+	fmt.Fprintf(a.out, `
+  Millrace %s is ready.
+
+  Kafka     %s        any Kafka client, no login
+  API       http://%s    /healthz, /readyz
+  Data      %s
+
+  Try, in another terminal:
+    millrace topic create greetings
+    echo 'hello' | millrace produce greetings
+    millrace consume greetings
+
+  Ctrl-C stops everything. Records stay.
+
+`, version, cfg.kafka, cfg.listen, cfg.data)
+}
+
+// healthHandler answers /healthz and /readyz from what the agents report.
+func healthHandler(plane *control.Plane, cluster string) http.Handler {
+	readiness := func(r *http.Request) control.Readiness {
+		if cluster == "" {
+			return control.Readiness{Ready: true}
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		state, err := plane.Readiness(ctx, cluster)
+		if err != nil {
+			return control.Readiness{Reasons: []string{"state cannot be read: " + err.Error()}}
+		}
+		return state
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if !readiness(r).Ready {
+			http.Error(w, "not ready; /readyz says why", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		state := readiness(r)
+		w.Header().Set("Content-Type", "application/json")
+		if !state.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		// The client is gone where this fails.
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": state.Ready, "reasons": append([]string{}, state.Reasons...)})
+	})
+	return mux
+}
