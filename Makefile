@@ -1,0 +1,39 @@
+# Short names for the commands of the house. CONTRIBUTING.md says when to use which.
+
+# Length of the longer work; override on the command line: make fuzz FUZZTIME=10m
+FUZZTIME ?= 30s
+ROUNDS   ?= 200
+
+.PHONY: check test race lint conformance soak bench fuzz generate
+
+check: ## what every change has to pass before it is proposed; a few minutes
+	.ci/run format vet housecheck lint
+
+test: ## README's test command
+	go test ./...
+
+race: ## the engine under the race detector
+	.ci/run race
+
+lint: ## the pinned linter
+	.ci/run lint
+
+conformance: ## foreign clients against millrace and Apache Kafka; a missing toolchain is a failure
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v ./test/conformance/...
+
+soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault
+	MILLRACE_KILL_ROUNDS=$(ROUNDS) go test -count=1 -v -timeout 4h ./test/robust/...
+
+bench: ## Apache Kafka and millrace side by side; options in bench/first: make bench BENCH='-rounds 5'
+	go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)
+
+fuzz: ## every fuzz test for FUZZTIME
+	@go test -list '^Fuzz' ./... \
+	| awk '/^Fuzz/ { name[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, name[i]; n = 0 }' \
+	| while read -r package name; do \
+		echo "== $$package $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+	done
+
+generate: ## generated files, anew
+	go generate ./...
