@@ -1,0 +1,45 @@
+"""Drives one of the Python client libraries for Kafka by the line protocol of test/conformance (see ../README.md).
+
+Usage: client.py confluent-kafka|kafka-python|aiokafka BOOTSTRAP
+"""
+
+import importlib
+import json
+import sys
+
+LIBRARIES = {
+    "confluent-kafka": "driver_confluent",
+    "kafka-python": "driver_kafka_python",
+    "aiokafka": "driver_aiokafka",
+}
+
+
+def main():
+    library, bootstrap = sys.argv[1:]
+    driver = importlib.import_module(LIBRARIES[library]).Driver(bootstrap)
+    operations = {name[3:]: getattr(driver, name) for name in dir(driver) if name.startswith("op_")}
+    say(
+        {
+            "client": library,
+            "version": driver.version,
+            "operations": sorted(operations),
+            "codecs": driver.codecs,
+            "features": driver.features,
+        }
+    )
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            result = operations[request["op"]](request)
+            say({"result": result or {}})
+        except Exception as error:  # every failure is an answer; the test judges it
+            say({"error": {"code": driver.code(error), "message": f"{type(error).__name__}: {error}"}})
+
+
+def say(answer):
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""confluent-kafka: librdkafka for Python."""
+
+import threading
+
+import confluent_kafka as ck
+from confluent_kafka import admin as cadmin
+
+import protocol as p
+
+
+class Driver:
+    version = ck.__version__ + " with librdkafka " + ck.libversion()[0]
+    codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
+    features = ["partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"]
+
+    def __init__(self, bootstrap):
+        self.base = {"bootstrap.servers": bootstrap}
+        self.admin = cadmin.AdminClient(self.base)
+        self.lookup = ck.Consumer({**self.base, "group.id": "unused"})
+        self.assignments = p.Assignments()
+        self.members = {}
+
+    @staticmethod
+    def code(error):
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, ck.KafkaError) and cause.code() > 0:
+            return cause.code()
+        return p.LOCAL_ERROR
+
+    # topics
+
+    def op_create_topic(self, r):
+        topic = cadmin.NewTopic(r["topic"], r["partitions"], config=r.get("configs") or {})
+        self.admin.create_topics([topic])[r["topic"]].result(r["seconds"])
+
+    def op_delete_topic(self, r):
+        self.admin.delete_topics([r["topic"]])[r["topic"]].result(r["seconds"])
+
+    def op_list_topics(self, r):
+        return {"names": sorted(self.admin.list_topics(timeout=r["seconds"]).topics)}
+
+    def op_describe_topic(self, r):
+        future = self.admin.describe_topics(ck.TopicCollection([r["topic"]]))[r["topic"]]
+        partitions = future.result(r["seconds"]).partitions
+        return {"partitions": len(partitions), "led": sum(1 for one in partitions if one.leader is not None)}
+
+    def op_create_partitions(self, r):
+        wanted = cadmin.NewPartitions(r["topic"], r["partitions"])
+        self.admin.create_partitions([wanted])[r["topic"]].result(r["seconds"])
+
+    def op_describe_configs(self, r):
+        resource = cadmin.ConfigResource(cadmin.ResourceType.TOPIC, r["topic"])
+        found = self.admin.describe_configs([resource])[resource].result(r["seconds"])
+        return {"configs": {name: found[name].value for name in r["names"] if name in found}}
+
+    def op_alter_configs(self, r):
+        changes = [
+            cadmin.ConfigEntry(name, value, incremental_operation=cadmin.AlterConfigOpType.SET)
+            for name, value in r["configs"].items()
+        ]
+        resource = cadmin.ConfigResource(cadmin.ResourceType.TOPIC, r["topic"], incremental_configs=changes)
+        self.admin.incremental_alter_configs([resource])[resource].result(r["seconds"])
+
+    # records
+
+    def op_produce(self, r):
+        producer = ck.Producer(
+            {
+                **self.base,
+                "compression.type": r.get("compression") or "none",
+                "enable.idempotence": bool(r.get("idempotent")),
+                "acks": "all",
+                "linger.ms": 5,
+            }
+        )
+        offsets = [None] * len(r["records"])
+        errors = []
+
+        def done(index):
+            def callback(error, message):
+                if error is not None:
+                    errors.append(error)
+                else:
+                    offsets[index] = message.offset()
+
+            return callback
+
+        for index, record in enumerate(r["records"]):
+            producer.produce(
+                r["topic"],
+                value=p.decode(record["value"]),
+                key=p.decode(record["key"]),
+                partition=r["partition"],
+                timestamp=record["timestamp"],
+                headers=p.headers_of(record),
+                on_delivery=done(index),
+            )
+        left = producer.flush(r["seconds"])
+        if errors:
+            raise ck.KafkaException(errors[0])
+        if left:
+            raise TimeoutError(f"{left} records without an answer")
+        return {"offsets": offsets}
+
+    def op_produce_lines(self, r):
+        producer = ck.Producer(
+            {**self.base, "enable.idempotence": True, "linger.ms": 20, "compression.type": r.get("compression") or "none"}
+        )
+        errors = []
+
+        def done(error, _):
+            if error is not None:
+                errors.append(error)
+
+        count = 0
+        with open(r["file"], "rb") as lines:
+            for line in lines:
+                key, value = line.rstrip(b"\n").split(b"\t", 1)
+                while True:
+                    try:
+                        producer.produce(r["topic"], value=value, key=key, on_delivery=done)
+                        break
+                    except BufferError:
+                        producer.poll(1)
+                count += 1
+                if count % 1000 == 0:
+                    producer.poll(0)
+        left = producer.flush(r["seconds"])
+        if errors:
+            raise ck.KafkaException(errors[0])
+        if left:
+            raise TimeoutError(f"{left} records without an answer")
+        return {"count": count}
+
+    def op_consume(self, r):
+        consumer = ck.Consumer({**self.base, "group.id": "unused", "fetch.wait.max.ms": 100})
+        try:
+            wanted = []
+            for topic, found in consumer.list_topics(timeout=r["seconds"]).topics.items():
+                if topic in r["topics"]:
+                    wanted += [ck.TopicPartition(topic, number, ck.OFFSET_BEGINNING) for number in found.partitions]
+            consumer.assign(wanted)
+            return {"records": [answer(m) for m in self.read(consumer, r)]}
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def read(consumer, r):
+        end, left = p.deadline(r), r["count"]
+        while left:
+            for message in consumer.consume(min(left, 5000), 0.2):
+                if message.error():
+                    raise ck.KafkaException(message.error())
+                left -= 1
+                yield message
+            p.check_deadline(end)
+
+    def op_list_offsets(self, r):
+        low, high = self.lookup.get_watermark_offsets(ck.TopicPartition(r["topic"], r["partition"]), timeout=r["seconds"])
+        return {"earliest": low, "latest": high}
+
+    def op_offset_for_time(self, r):
+        asked = [ck.TopicPartition(r["topic"], r["partition"], r["timestamp"])]
+        found = self.lookup.offsets_for_times(asked, timeout=r["seconds"])[0]
+        if found.error:
+            raise ck.KafkaException(found.error)
+        return {"offset": -1 if found.offset == ck.OFFSET_END else found.offset}
+
+    def op_delete_records(self, r):
+        asked = ck.TopicPartition(r["topic"], r["partition"], r["before"])
+        done = self.admin.delete_records([asked])[asked].result(r["seconds"])
+        return {"offset": done.low_watermark}
+
+    # groups
+
+    def group(self, r, **more):
+        config = {
+            **self.base,
+            "group.id": r["group"],
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 100,
+            "heartbeat.interval.ms": 300,
+            "session.timeout.ms": 10000,
+            **more,
+        }
+        return ck.Consumer(config)
+
+    def op_group_read(self, r):
+        consumer = self.group(r)
+        try:
+            consumer.subscribe(p.topics_of(r))
+            out, position = [], {}
+            for message in self.read(consumer, r):
+                out.append(answer(message))
+                position[(message.topic(), message.partition())] = message.offset() + 1
+            self.commit(consumer, position)
+            return {"records": out}
+        finally:
+            consumer.close()
+
+    def op_digest_group(self, r):
+        consumer = self.group(r)
+        try:
+            consumer.subscribe(p.topics_of(r))
+            digests, position = p.Digests(), {}
+            for message in self.read(consumer, r):
+                digests.add(message.topic(), message.key(), message.value())
+                position[(message.topic(), message.partition())] = message.offset() + 1
+            self.commit(consumer, position)
+            return digests.finish()
+        finally:
+            consumer.close()
+
+    @staticmethod
+    def commit(consumer, position):
+        offsets = [ck.TopicPartition(topic, number, offset) for (topic, number), offset in position.items()]
+        for done in consumer.commit(offsets=offsets, asynchronous=False):
+            if done.error:
+                raise ck.KafkaException(done.error)
+
+    def op_committed(self, r):
+        asked = ck.ConsumerGroupTopicPartitions(r["group"])
+        found = self.admin.list_consumer_group_offsets([asked])[r["group"]].result(r["seconds"])
+        return {"offsets": {one.partition: one.offset for one in found.topic_partitions if one.topic == r["topic"]}}
+
+    def op_list_groups(self, r):
+        found = self.admin.list_consumer_groups(request_timeout=r["seconds"]).result()
+        if found.errors:
+            raise ck.KafkaException(found.errors[0])
+        return {"names": sorted(one.group_id for one in found.valid)}
+
+    def op_describe_group(self, r):
+        found = self.admin.describe_consumer_groups([r["group"]])[r["group"]].result(r["seconds"])
+        return {"state": found.state.name.title().replace("_", ""), "members": len(found.members)}
+
+    def op_delete_group(self, r):
+        self.admin.delete_consumer_groups([r["group"]])[r["group"]].result(r["seconds"])
+
+    def op_member_open(self, r):
+        name, stop = r["member"], threading.Event()
+        consumer = self.group(r)
+
+        def follow():
+            consumer.subscribe(
+                [r["topic"]],
+                on_assign=lambda _, given: self.assignments.add(name, [one.partition for one in given]),
+                on_revoke=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
+                on_lost=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
+            )
+            while not stop.is_set():
+                consumer.poll(0.05)
+            consumer.close()
+
+        self.assignments.put(name, [])
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        self.members[name] = (stop, thread)
+
+    def op_member_state(self, _):
+        return self.assignments.answer()
+
+    def op_member_close(self, r):
+        stop, thread = self.members.pop(r["member"])
+        stop.set()
+        thread.join(r["seconds"])
+        self.assignments.forget(r["member"])
+
+
+def answer(message):
+    return p.record_answer(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        message.headers(),
+    )

@@ -1,0 +1,19 @@
+// Package conformance runs Kafka clients that nobody here wrote against a cluster and compares what they get with what
+// Apache Kafka gives them. It holds tests only.
+//
+// Flow: a Cluster (Apache Kafka or millrace) -> every client runs every scenario -> its answers -> testdata/answers/CLIENT.txt.
+// TestApacheKafka and TestConformance are one body over two clusters; the recorded answers are Apache Kafka's, and are written
+// anew by `go test ./test/conformance -run TestApacheKafka -rewrite`.
+//
+//   - C1: a scenario checks by itself what must hold on any cluster (all bytes equal, every partition held exactly once); the
+//     recorded answers hold the rest: error codes, defaults, bounds.
+//   - C2: answers hold nothing that differs from run to run (ids, addresses, the time of day).
+//   - C3: a client that does not offer an operation skips the steps that need it, and says so in its answers.
+//   - C4: what one client wrote, with every compression it has, every other client reads.
+//
+// Concurrency: two clients at a time; topics and groups carry the client's name, so they do not meet.
+//
+// Files: suite_test.go (the two tests), client_test.go (client programs), kcat_test.go, console_test.go (clients that are
+// commands), answers_test.go (recorded answers), records_test.go (what is written, and comparing), scenario_*_test.go,
+// matrix_test.go (everyone reads everyone), streams_test.go, flights_test.go (examples/flights), clients/ (the programs).
+package conformance

@@ -1,0 +1,19 @@
+// Package harness starts the clusters that tests talk to and sets up the foreign toolchains that test clients need.
+//
+// Flow: Require (toolchain, lazily set up) -> StartKafka or StartMillrace -> Cluster{Bootstrap} -> test -> cleanup.
+// One test body takes a Cluster and so runs against either engine.
+//
+//   - H1: a toolchain is set up once per set of pinned requirements, whatever number of test processes ask for it at a time
+//     (a file lock), and asking for one that is there costs a few system calls.
+//   - H2: nothing is written outside the cache folder and the test's temporary folders. The one exception is kcat, which is
+//     a distribution package: it is installed only for root, and only where it is missing.
+//   - H3: every process that was started is ended at cleanup, by its id; a process that outlives its test binary is a fault.
+//   - H4: a missing toolchain skips the test, unless MILLRACE_TEST_REQUIRE=all: then it fails it.
+//
+// The cache is .cache at the root of the repository, or the folder that MILLRACE_TEST_CACHE names. It may be deleted
+// whenever no test runs. MILLRACE_BIN names a millrace binary to use instead of building one.
+//
+// Files: root.go (repository root), cache.go (locked, stamped folders), tool.go (Require and the toolchains), process.go (child
+// processes), wait.go (polling), ports.go, cluster.go (Cluster), kafka.go (Apache Kafka), millrace.go (our own). The pinned
+// requirements are in pins/.
+package harness

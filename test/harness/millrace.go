@@ -1,0 +1,146 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// millraceStartLimit is how long `millrace serve` may take until /healthz answers 200. It needs less than a second; the rest
+// is for machines with other work.
+const millraceStartLimit = 60 * time.Second
+
+// MillraceOptions says how millrace is started. The zero value is a good one.
+type MillraceOptions struct {
+	// Dir is the data folder; empty means a new one in the test's temporary folder.
+	Dir string
+	// KafkaPort and APIPort are loopback ports; 0 means free ones.
+	KafkaPort, APIPort int
+	// Args are added to `millrace serve`.
+	Args []string
+	// Env is added to the environment, as NAME=VALUE.
+	Env []string
+	// KeepRebalanceDelay leaves group.initial.rebalance.delay.ms at its default; otherwise it is 0.
+	KeepRebalanceDelay bool
+}
+
+// kafkaPorts is the number of consecutive ports that the listeners of one broker may take.
+const kafkaPorts = 8
+
+// StartMillrace starts `millrace serve` and waits until its default cluster takes produce. When the test ends it is
+// stopped with SIGTERM, and must then exit with 0.
+func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
+	t.Helper()
+	binary := MillraceBinary(t)
+	if options.Dir == "" {
+		options.Dir = filepath.Join(t.TempDir(), "data")
+	}
+	if options.KafkaPort == 0 {
+		options.KafkaPort = FreePorts(t, kafkaPorts)
+	}
+	if options.APIPort == 0 {
+		options.APIPort = FreePorts(t, 1)
+	}
+	cluster := &Cluster{
+		Engine: Millrace, Bootstrap: loopback(options.KafkaPort), API: loopback(options.APIPort),
+		Dir: options.Dir, binary: binary,
+	}
+	args := []string{"serve", "--data", options.Dir, "--listen", cluster.API, "--kafka", cluster.Bootstrap}
+	command := exec.Command(binary, append(args, options.Args...)...)
+	command.Env = append(os.Environ(), options.Env...)
+	cluster.process = startProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), command)
+	t.Cleanup(func() { cluster.Stop(t) })
+	waitReady(t, cluster.process, millraceStartLimit, func(ctx context.Context) error { return healthy(ctx, cluster.API) })
+	if !options.KeepRebalanceDelay {
+		skipRebalanceDelay(t, cluster)
+	}
+	return cluster
+}
+
+// skipRebalanceDelay makes the first rebalance of each group start at once: with the default, as in Apache Kafka, it
+// waits three seconds for more members.
+func skipRebalanceDelay(t testing.TB, cluster *Cluster) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Bootstrap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	none := "0"
+	delay := kadm.AlterConfig{Op: kadm.SetConfig, Name: "group.initial.rebalance.delay.ms", Value: &none}
+	done, err := kadm.NewClient(client).AlterBrokerConfigs(ctx, []kadm.AlterConfig{delay})
+	if err == nil {
+		_, err = done.On("", func(r *kadm.AlterConfigsResponse) error { return r.Err })
+	}
+	if err != nil {
+		t.Fatalf("set %s: %v", delay.Name, err)
+	}
+}
+
+func healthy(ctx context.Context, api string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+api+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("healthz: %s: %s", response.Status, body)
+	}
+	return nil
+}
+
+// MillraceBinary returns the path of the millrace program: the one that MILLRACE_BIN names, or one that is built from
+// cmd/millrace, once per test binary.
+func MillraceBinary(t testing.TB) string {
+	t.Helper()
+	if binary := os.Getenv("MILLRACE_BIN"); binary != "" {
+		return binary
+	}
+	binary, err := builtMillrace()
+	if err != nil {
+		t.Fatalf("build millrace: %v", err)
+	}
+	return binary
+}
+
+// builtMillrace is a value computed once, not state: every caller gets the same path.
+var builtMillrace = sync.OnceValues(func() (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	// The go command leaves a program alone that is up to date, so test processes that run at a time share this one.
+	dir := filepath.Join(cache, "bin")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "millrace")
+	return binary, locked(binary+".lock", func() error {
+		_, err := run(root, "go", "build", "-o", binary, "./cmd/millrace")
+		return err
+	})
+})
