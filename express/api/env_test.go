@@ -95,8 +95,8 @@ func newEnv(t testing.TB, o options) *env {
 	objects := object.NewMemory(clock.System{})
 	e.world = partition.World{Segments: segment.NewCache(objects, 8), Objects: objects,
 		Manifests: manifest.NewStore(e.kv, objects, "m/", logger), Slabs: e.slabs, Clock: clock.System{}, Log: logger}
-	e.groups, err = coord.New(coord.Config{Partitions: 3,
-		Settings: func() coord.Settings { return coord.FromBroker(e.catalog.BrokerSettings()) }},
+	e.groups, err = coord.New(coord.GroupConfig{Partitions: 3,
+		Settings: func() coord.GroupSettings { return coord.FromBroker(e.catalog.BrokerSettings()) }},
 		coord.World{Clock: clock.System{}, Log: logger, Topics: topics{e.catalog}})
 	must(t, err)
 	unsubscribe := e.catalog.Subscribe(func(old, now *catalog.Topic) { e.follow(ctx, old, now) })

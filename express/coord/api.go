@@ -18,7 +18,7 @@ func (c *Coordinator) JoinGroup(
 	ctx context.Context, clientID, clientHost string, req *kmsg.JoinGroupRequest,
 ) *kmsg.JoinGroupResponse {
 	client := group.Client{ID: clientID, Host: clientHost}
-	r, code := callNamed[*kmsg.JoinGroupResponse](ctx, c, req.Group,
+	r, code := callNamed[*kmsg.JoinGroupResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects {
 			return m.JoinGroup(now, t, client, req)
 		})
@@ -33,7 +33,7 @@ func (c *Coordinator) JoinGroup(
 
 // SyncGroup handles versions 0 to 5. It blocks until the leader's assignment is durable.
 func (c *Coordinator) SyncGroup(ctx context.Context, req *kmsg.SyncGroupRequest) *kmsg.SyncGroupResponse {
-	r, code := callNamed[*kmsg.SyncGroupResponse](ctx, c, req.Group,
+	r, code := callNamed[*kmsg.SyncGroupResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects { return m.SyncGroup(now, t, req) })
 	if code != kerr.None {
 		r = kmsg.NewPtrSyncGroupResponse()
@@ -45,7 +45,7 @@ func (c *Coordinator) SyncGroup(ctx context.Context, req *kmsg.SyncGroupRequest)
 
 // Heartbeat handles versions 0 to 4.
 func (c *Coordinator) Heartbeat(ctx context.Context, req *kmsg.HeartbeatRequest) *kmsg.HeartbeatResponse {
-	r, code := callNamed[*kmsg.HeartbeatResponse](ctx, c, req.Group,
+	r, code := callNamed[*kmsg.HeartbeatResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects { return m.Heartbeat(now, t, req) })
 	if code == kerr.CoordinatorLoadInProgress {
 		code, r = kerr.None, kmsg.NewPtrHeartbeatResponse() // all sessions begin anew once it is loaded
@@ -60,7 +60,7 @@ func (c *Coordinator) Heartbeat(ctx context.Context, req *kmsg.HeartbeatRequest)
 
 // LeaveGroup handles versions 0 to 5.
 func (c *Coordinator) LeaveGroup(ctx context.Context, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse {
-	r, code := callNamed[*kmsg.LeaveGroupResponse](ctx, c, req.Group,
+	r, code := callNamed[*kmsg.LeaveGroupResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects { return m.LeaveGroup(now, t, req) })
 	if code != kerr.None {
 		r = kmsg.NewPtrLeaveGroupResponse()
@@ -72,7 +72,7 @@ func (c *Coordinator) LeaveGroup(ctx context.Context, req *kmsg.LeaveGroupReques
 
 // OffsetDelete handles version 0.
 func (c *Coordinator) OffsetDelete(ctx context.Context, req *kmsg.OffsetDeleteRequest) *kmsg.OffsetDeleteResponse {
-	r, code := callNamed[*kmsg.OffsetDeleteResponse](ctx, c, req.Group,
+	r, code := callNamed[*kmsg.OffsetDeleteResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects {
 			return m.OffsetDelete(now, t, req)
 		})
@@ -106,23 +106,6 @@ func (c *Coordinator) ListGroups(ctx context.Context, req *kmsg.ListGroupsReques
 	return r
 }
 
-// loaded returns all partitions, or an error if one of them cannot be asked.
-func (c *Coordinator) loaded() ([]*shard, kerr.Code) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.closed {
-		return nil, kerr.CoordinatorNotAvailable
-	}
-	var out []*shard
-	for _, s := range c.shards {
-		if !s.ready.Load() {
-			return nil, kerr.CoordinatorLoadInProgress
-		}
-		out = append(out, s)
-	}
-	return out, kerr.None
-}
-
 // DescribeGroups handles versions 0 to 6. It leaves the authorized operations to the caller.
 func (c *Coordinator) DescribeGroups(ctx context.Context, req *kmsg.DescribeGroupsRequest) *kmsg.DescribeGroupsResponse {
 	r := kmsg.NewPtrDescribeGroupsResponse()
@@ -150,7 +133,7 @@ func (c *Coordinator) DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRe
 	r := kmsg.NewPtrDeleteGroupsResponse()
 	r.Version = req.Version
 	for _, name := range req.Groups {
-		one, code := call[*kmsg.DeleteGroupsResponse](ctx, c, name,
+		one, code := call[*kmsg.DeleteGroupsResponse](ctx, c.Runtime, name,
 			func(m *group.Machine, now time.Time, t group.Ticket) group.Effects {
 				return m.DeleteGroups(now, t, []string{name})
 			})

@@ -1,5 +1,6 @@
-// Package coord is the group coordinator of one broker: the runtime around the pure machine of package group, one for each
-// partition of __consumer_offsets that the broker owns.
+// Package coord has the coordinators of one broker: a runtime that drives one pure machine (package machine) for each partition
+// of an internal topic that the broker owns, and the calls of those machines as the API wants them. Coordinator is the one of
+// groups, on __consumer_offsets.
 //
 // Flow: API call -> queue of the partition -> machine -> records -> one batch in the log -> durable -> machine -> reply.
 // While the log has a batch, what other requests want to append waits and shares the next one, so many commits cost one
@@ -8,8 +9,8 @@
 // Invariants
 //   - C1: A reply that promises something stored leaves only after the log said that its records are durable.
 //   - C2: At most one batch of a partition is with the log. Outcomes reach the machine in the order of its appends, and a
-//     batch that failed took nothing with it that came after. So no state has to be rolled back by reloading: the machine
-//     applies offsets when they are durable, and hears of failures (group.G2, G3).
+//     batch that failed took nothing with it that came after. A machine that applies what is durable just hears of failures
+//     (group.G2, G3); one that is ahead of the log (machine.M3) is closed and replayed anew.
 //   - C3: After any crash, a replay of the log up to its high watermark gives all that was acknowledged.
 //   - C4: A partition answers nothing before its replay has ended (COORDINATOR_LOAD_IN_PROGRESS; heartbeats are let through)
 //     and nothing after Unload has returned (NOT_COORDINATOR).
@@ -21,10 +22,10 @@
 // When the log refuses a batch (disk full, not the owner any more), its requests are answered with the error and the groups
 // go on from what is durable: commits did not happen, a rebalance whose assignment was lost starts over.
 //
-// Concurrency: Coordinator is safe for concurrent use. Each loaded partition has one goroutine that owns its machine; Unload
-// and Close wait for it. Coordinator.mu protects the table of partitions, shard.mu the list of deleted topics; neither is
+// Concurrency: Runtime is safe for concurrent use. Each loaded partition has one goroutine that owns its machine; Unload
+// and Close wait for it. Runtime.mu protects the table of partitions, shard.mu the list of what it was told; neither is
 // held while the other is taken or while anything blocks.
 //
-// Files: coordinator.go (configuration, load and unload), shard.go (a partition's goroutine, appends, calls), replay.go,
-// api.go (groups), offsets.go (commit and fetch).
+// Files: runtime.go (load and unload), shard.go (a partition's goroutine, appends), call.go, replay.go; coordinator.go (groups),
+// api.go (their calls), offsets.go (commit and fetch).
 package coord

@@ -167,7 +167,7 @@ func newRig(t *testing.T, log *memLog, topics Topics) *rig {
 	ids := 0
 	limits := group.DefaultLimits()
 	limits.InitialRebalanceDelay = 0
-	c, err := New(Config{Partitions: 1, Settings: func() Settings { return Settings{Limits: limits} }}, World{
+	c, err := New(GroupConfig{Partitions: 1, Settings: func() GroupSettings { return GroupSettings{Limits: limits} }}, World{
 		Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(r.text, nil)), Topics: topics,
 		NewID: func(prefix string) string {
 			ids++

@@ -27,7 +27,7 @@ func (c *Coordinator) OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRe
 	if len(known.Topics) == 0 && len(req.Topics) > 0 {
 		return r
 	}
-	answer, code := call[*kmsg.OffsetCommitResponse](ctx, c, req.Group,
+	answer, code := call[*kmsg.OffsetCommitResponse](ctx, c.Runtime, req.Group,
 		func(m *group.Machine, now time.Time, t group.Ticket) group.Effects {
 			return m.OffsetCommit(now, t, known)
 		})
@@ -66,7 +66,7 @@ func (c *Coordinator) checkTopics(
 			switch {
 			case code != kerr.None:
 				r.Topics[i].Partitions[k].ErrorCode = int16(code)
-			case c.world.Topics != nil && (part.Partition < 0 || part.Partition >= found.Partitions):
+			case c.topics != nil && (part.Partition < 0 || part.Partition >= found.Partitions):
 				r.Topics[i].Partitions[k].ErrorCode = int16(kerr.UnknownTopicOrPartition)
 			default:
 				t.Partitions = append(t.Partitions, part)
@@ -83,31 +83,32 @@ func (c *Coordinator) checkTopics(
 
 // lookup finds a topic the way a request of that version names it.
 func (c *Coordinator) lookup(version int16, name string, id topic.ID) (Topic, kerr.Code) {
-	if c.world.Topics == nil {
+	if c.topics == nil {
 		if version >= offsetsByTopicID {
 			return Topic{}, kerr.UnknownTopicID
 		}
 		return Topic{Name: name}, kerr.None
 	}
 	if version >= offsetsByTopicID {
-		if t, ok := c.world.Topics.TopicByID(id); ok {
+		if t, ok := c.topics.TopicByID(id); ok {
 			return t, kerr.None
 		}
 		return Topic{}, kerr.UnknownTopicID
 	}
-	if t, ok := c.world.Topics.TopicByName(name); ok {
+	if t, ok := c.topics.TopicByName(name); ok {
 		return t, kerr.None
 	}
 	return Topic{}, kerr.UnknownTopicOrPartition
 }
 
-// OffsetFetch handles versions 0 to 10. Only durable offsets are seen, so require_stable has nothing to wait for.
+// OffsetFetch handles versions 0 to 10. With require_stable, partitions for which an open transaction holds an offset are
+// answered UNSTABLE_OFFSET_COMMIT.
 func (c *Coordinator) OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse {
 	r := kmsg.NewPtrOffsetFetchResponse()
 	r.Version = req.Version
 	if req.Version >= fetchManyGroups {
 		for _, g := range req.Groups {
-			r.Groups = append(r.Groups, c.fetch(ctx, req.Version, g))
+			r.Groups = append(r.Groups, c.fetch(ctx, req, g))
 		}
 		return r
 	}
@@ -118,7 +119,7 @@ func (c *Coordinator) OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequ
 	for _, t := range req.Topics {
 		asked.Topics = append(asked.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
 	}
-	g := c.fetch(ctx, req.Version, asked)
+	g := c.fetch(ctx, req, asked)
 	r.ErrorCode = g.ErrorCode
 	if g.ErrorCode != int16(kerr.None) && req.Version < fetchGroupError {
 		g.Topics = noOffsets(asked.Topics, kerr.Code(g.ErrorCode))
@@ -138,7 +139,7 @@ func (c *Coordinator) OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequ
 
 // fetch answers for one group; without topics it is asked for all of them.
 func (c *Coordinator) fetch(
-	ctx context.Context, version int16, req kmsg.OffsetFetchRequestGroup,
+	ctx context.Context, whole *kmsg.OffsetFetchRequest, req kmsg.OffsetFetchRequestGroup,
 ) kmsg.OffsetFetchResponseGroup {
 	s, code := c.shard(req.Group)
 	if code == kerr.None {
@@ -146,9 +147,9 @@ func (c *Coordinator) fetch(
 		g, code = read(ctx, s, func(m *group.Machine) kmsg.OffsetFetchResponseGroup {
 			g := kmsg.NewOffsetFetchResponseGroup()
 			if req.Topics == nil {
-				g.Topics = c.fetchAll(m, version, req.Group)
+				g.Topics = c.fetchAll(m, whole, req.Group)
 			} else {
-				g.Topics = c.fetchSome(m, version, req.Group, req.Topics)
+				g.Topics = c.fetchSome(m, whole, req.Group, req.Topics)
 			}
 			return g
 		})
@@ -164,13 +165,13 @@ func (c *Coordinator) fetch(
 }
 
 func (c *Coordinator) fetchSome(
-	m *group.Machine, version int16, groupID string, topics []kmsg.OffsetFetchRequestGroupTopic,
+	m *group.Machine, req *kmsg.OffsetFetchRequest, groupID string, topics []kmsg.OffsetFetchRequestGroupTopic,
 ) []kmsg.OffsetFetchResponseGroupTopic {
 	out := noOffsets(topics, kerr.None)
 	for i, t := range topics {
 		name := t.Topic
-		if version >= offsetsByTopicID {
-			found, code := c.lookup(version, "", t.TopicID)
+		if req.Version >= offsetsByTopicID {
+			found, code := c.lookup(req.Version, "", t.TopicID)
 			if code != kerr.None {
 				out[i] = noOffsets(topics[i:i+1], code)[0]
 				continue
@@ -179,7 +180,11 @@ func (c *Coordinator) fetchSome(
 		}
 		for k := range out[i].Partitions {
 			p := &out[i].Partitions[k]
-			if o, ok := m.Offset(groupID, group.TopicPartition{Topic: name, Partition: p.Partition}); ok && ofTopic(o, t.TopicID) {
+			tp := group.TopicPartition{Topic: name, Partition: p.Partition}
+			switch o, ok := m.Offset(groupID, tp); {
+			case req.RequireStable && m.Unstable(groupID, tp):
+				p.ErrorCode = int16(kerr.UnstableOffsetCommit)
+			case ok && ofTopic(o, t.TopicID):
 				fill(p, o)
 			}
 		}
@@ -193,12 +198,14 @@ func ofTopic(o group.Offset, id topic.ID) bool {
 }
 
 // fetchAll answers with all offsets of a group. Where topics go by their ids, those that are gone have no name to give.
-func (c *Coordinator) fetchAll(m *group.Machine, version int16, groupID string) []kmsg.OffsetFetchResponseGroupTopic {
+func (c *Coordinator) fetchAll(
+	m *group.Machine, req *kmsg.OffsetFetchRequest, groupID string,
+) []kmsg.OffsetFetchResponseGroupTopic {
 	var out []kmsg.OffsetFetchResponseGroupTopic
 	for name, partitions := range m.Committed(groupID) {
 		t := kmsg.NewOffsetFetchResponseGroupTopic()
 		t.Topic = name
-		if version >= offsetsByTopicID {
+		if req.Version >= offsetsByTopicID {
 			found, code := c.lookup(0, name, topic.ID{})
 			if code != kerr.None {
 				continue
@@ -206,13 +213,19 @@ func (c *Coordinator) fetchAll(m *group.Machine, version int16, groupID string) 
 			t.TopicID = found.ID
 		}
 		for _, index := range partitions {
-			o, _ := m.Offset(groupID, group.TopicPartition{Topic: name, Partition: index})
+			tp := group.TopicPartition{Topic: name, Partition: index}
+			o, _ := m.Offset(groupID, tp)
 			if !ofTopic(o, t.TopicID) {
 				continue
 			}
 			p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 			p.Partition = index
-			fill(&p, o)
+			if req.RequireStable && m.Unstable(groupID, tp) {
+				none := ""
+				p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode = -1, -1, &none, int16(kerr.UnstableOffsetCommit)
+			} else {
+				fill(&p, o)
+			}
 			t.Partitions = append(t.Partitions, p)
 		}
 		if len(t.Partitions) > 0 {

@@ -24,7 +24,7 @@ func TestPartitionFor(t *testing.T) {
 		{"my-consumer-group", 1, 0},
 		{"zzzzzzzz", 50, 1910022912 % 50}, // the hash is negative
 	} {
-		c, err := New(Config{Partitions: tc.n}, World{})
+		c, err := New(GroupConfig{Partitions: tc.n}, World{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +32,7 @@ func TestPartitionFor(t *testing.T) {
 			t.Errorf("%q of %d: %d, want %d", tc.group, tc.n, got, tc.want)
 		}
 	}
-	if _, err := New(Config{}, World{}); err == nil {
+	if _, err := New(GroupConfig{}, World{}); err == nil {
 		t.Error("no partitions were accepted")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"millrace/base/slab"
-	"millrace/express/group"
+	"millrace/express/machine"
 	"millrace/kafka/record"
 )
 
@@ -15,7 +15,7 @@ const (
 )
 
 // load replays the log from its start to the high watermark.
-func (s *shard) load(ctx context.Context) error {
+func (s *shard[M]) load(ctx context.Context) error {
 	start := s.now()
 	r := replay{machine: s.machine}
 	from, high := s.log.Offsets()
@@ -30,12 +30,12 @@ func (s *shard) load(ctx context.Context) error {
 		from = next
 	}
 	if r.skipped > 0 {
-		s.c.world.Log.Warn("records skipped", "partition", s.index, "records", r.skipped, "err", r.firstSkip)
+		s.c.log.Warn("records skipped", "topic", s.c.cfg.Name, "partition", s.index, "records", r.skipped, "err", r.firstSkip)
 	}
 	now := s.now()
 	s.settle(s.machine.Loaded(now))
 	s.scheduleExpiry(now)
-	s.c.world.Log.Info("groups loaded", "partition", s.index, "groups", s.machine.Groups(), "records", r.records,
+	s.c.log.Info("coordinator partition loaded", "topic", s.c.cfg.Name, "partition", s.index, "records", r.records,
 		"duration", now.Sub(start))
 	s.ready.Store(true)
 	return nil
@@ -43,7 +43,7 @@ func (s *shard) load(ctx context.Context) error {
 
 // replay counts what goes into a machine.
 type replay struct {
-	machine   *group.Machine
+	machine   Machine
 	records   int
 	skipped   int
 	firstSkip error
@@ -72,10 +72,15 @@ func (r *replay) read(ctx context.Context, log Log, from int64) (next int64, err
 	return next, nil
 }
 
-// batch replays one batch. A record that makes no sense is skipped: one bad record must not cost all groups.
+// batch replays one batch. A record that makes no sense is skipped: one bad record must not cost all the others.
 func (r *replay) batch(b record.Batch, from int64) error {
 	if b.IsControl() {
+		r.control(b)
 		return nil
+	}
+	var tx *machine.Producer
+	if b.IsTransactional() {
+		tx = &machine.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
 	}
 	for rec, err := range b.Records(maxDecompressed) {
 		if err != nil {
@@ -85,12 +90,28 @@ func (r *replay) batch(b record.Batch, from int64) error {
 			continue
 		}
 		r.records++
-		if err := r.machine.Replay(rec.Key, rec.Value); err != nil {
-			r.skipped++
-			if r.firstSkip == nil {
-				r.firstSkip = fmt.Errorf("offset %d: %w", rec.Offset, err)
-			}
+		if err := r.machine.Replay(machine.Record{Key: rec.Key, Value: rec.Value}, tx); err != nil {
+			r.skip(rec.Offset, err)
 		}
 	}
 	return nil
+}
+
+// control replays a marker; other control batches mean nothing here.
+func (r *replay) control(b record.Batch) {
+	m, err := record.DecodeMarker(b)
+	if err != nil {
+		r.skip(b.BaseOffset(), err)
+		return
+	}
+	r.machine.ReplayMarker(machine.Marker{
+		Producer: machine.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch,
+	})
+}
+
+func (r *replay) skip(offset int64, err error) {
+	r.skipped++
+	if r.firstSkip == nil {
+		r.firstSkip = fmt.Errorf("offset %d: %w", offset, err)
+	}
 }

@@ -10,17 +10,19 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"millrace/express/group"
+	"millrace/express/machine"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 )
 
-// defaultExpireInterval is Kafka's offsets.retention.check.interval.ms.
-const defaultExpireInterval = 10 * time.Minute
+const (
+	defaultEvery = 10 * time.Minute // Kafka's offsets.retention.check.interval.ms
+	reloadPause  = time.Second      // before a log that could not be read is read again
+)
 
 // shard is one loaded partition. Its goroutine, run, owns everything below "owned by run".
-type shard struct {
-	c      *Coordinator
+type shard[M Machine] struct {
+	c      *Runtime[M]
 	index  int32
 	log    Log
 	cancel context.CancelFunc // ends run, or load
@@ -29,17 +31,17 @@ type shard struct {
 
 	events   chan *event
 	appended chan error    // the outcome of the append in flight; capacity 1, and there is only one
-	wake     chan struct{} // deleted has grown; capacity 1
+	wake     chan struct{} // told has grown; capacity 1
 
-	mu      sync.Mutex
-	deleted []string // topics
+	mu   sync.Mutex
+	told []func(m M, now time.Time) machine.Effects
 
 	// Owned by run, and by load before it.
-	machine    *group.Machine
-	waiting    map[group.Ticket]chan<- kmsg.Response
-	lastTicket group.Ticket
-	queue      []group.Append // not yet handed to the log
-	inFlight   []int64        // append ids in the batch that the log has; empty: none
+	machine    M
+	waiting    map[machine.Ticket]chan<- kmsg.Response
+	lastTicket machine.Ticket
+	queue      []machine.Append // not yet handed to the log
+	inFlight   []machine.Append // in the batch that the log has; empty: none
 	expireAt   time.Time
 	builder    record.Builder
 }
@@ -51,20 +53,20 @@ type event struct {
 	ran     chan struct{} // closed after run
 }
 
-func newShard(c *Coordinator, index int32, log Log, cancel context.CancelFunc) *shard {
-	return &shard{
+func newShard[M Machine](c *Runtime[M], index int32, log Log, cancel context.CancelFunc) *shard[M] {
+	return &shard[M]{
 		c: c, index: index, log: log, cancel: cancel,
 		done:     make(chan struct{}),
 		events:   make(chan *event, c.cfg.QueueLen),
 		appended: make(chan error, 1),
 		wake:     make(chan struct{}, 1),
-		machine:  group.New(c.cfg.Settings().Limits, c.world.NewID),
-		waiting:  map[group.Ticket]chan<- kmsg.Response{},
+		machine:  c.cfg.New(index),
+		waiting:  map[machine.Ticket]chan<- kmsg.Response{},
 	}
 }
 
 // run handles one event after the other until ctx ends.
-func (s *shard) run(ctx context.Context) {
+func (s *shard[M]) run(ctx context.Context) {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -81,39 +83,46 @@ func (s *shard) run(ctx context.Context) {
 			s.drain()
 		case err := <-s.appended:
 			s.configure()
-			s.settleAppend(err)
+			if !s.settleAppend(err) && !s.reload(ctx) {
+				return
+			}
 		case <-s.wake:
-			s.forgetTopics()
+			s.configure()
+			s.hear()
 		case <-timer.C:
 			s.configure()
 		}
 		s.tick()
+		if s.c.cfg.After != nil {
+			s.c.cfg.After(s.index, s.machine)
+		}
 	}
 }
 
 // drain handles what is queued right now, so that what comes together goes into the log together.
-func (s *shard) drain() {
+func (s *shard[M]) drain() {
 	for range len(s.events) {
 		s.handle(<-s.events)
 	}
 }
 
-func (s *shard) handle(e *event) {
+func (s *shard[M]) handle(e *event) {
 	if e.claimed.CompareAndSwap(false, true) {
 		e.run()
 		close(e.ran)
 	}
 }
 
-func (s *shard) configure() {
-	settings := s.c.cfg.Settings()
-	s.machine.Configure(settings.Limits)
+func (s *shard[M]) configure() {
+	if s.c.cfg.Configure != nil {
+		s.c.cfg.Configure(s.machine)
+	}
 }
 
-func (s *shard) now() time.Time { return s.c.world.Clock.Now() }
+func (s *shard[M]) now() time.Time { return s.c.clock.Now() }
 
 // untilNext is how long nothing happens by itself.
-func (s *shard) untilNext() time.Duration {
+func (s *shard[M]) untilNext() time.Duration {
 	at := s.expireAt
 	if deadline, ok := s.machine.Deadline(); ok && deadline.Before(at) {
 		at = deadline
@@ -122,28 +131,31 @@ func (s *shard) untilNext() time.Duration {
 }
 
 // tick does what has become due.
-func (s *shard) tick() {
+func (s *shard[M]) tick() {
 	now := s.now()
 	if at, ok := s.machine.Deadline(); ok && !at.After(now) {
 		s.settle(s.machine.Advance(now))
 	}
 	if !s.expireAt.After(now) {
-		s.settle(s.machine.ExpireOffsets(now))
+		s.settle(s.machine.Expire(now))
 		s.scheduleExpiry(now)
 	}
 }
 
-func (s *shard) scheduleExpiry(now time.Time) {
-	every := s.c.cfg.Settings().ExpireInterval
+func (s *shard[M]) scheduleExpiry(now time.Time) {
+	var every time.Duration
+	if s.c.cfg.Every != nil {
+		every = s.c.cfg.Every()
+	}
 	if every <= 0 {
-		every = defaultExpireInterval
+		every = defaultEvery
 	}
 	s.expireAt = now.Add(every)
 }
 
-func (s *shard) topicDeleted(name string) {
+func (s *shard[M]) tell(event func(m M, now time.Time) machine.Effects) {
 	s.mu.Lock()
-	s.deleted = append(s.deleted, name)
+	s.told = append(s.told, event)
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -151,18 +163,18 @@ func (s *shard) topicDeleted(name string) {
 	}
 }
 
-func (s *shard) forgetTopics() {
+func (s *shard[M]) hear() {
 	s.mu.Lock()
-	names := s.deleted
-	s.deleted = nil
+	told := s.told
+	s.told = nil
 	s.mu.Unlock()
-	for _, name := range names {
-		s.settle(s.machine.TopicDeleted(s.now(), name))
+	for _, event := range told {
+		s.settle(event(s.machine, s.now()))
 	}
 }
 
 // settle does what the machine asked for.
-func (s *shard) settle(e group.Effects) {
+func (s *shard[M]) settle(e machine.Effects) {
 	s.queue = append(s.queue, e.Appends...)
 	for _, r := range e.Replies {
 		if reply := s.waiting[r.Ticket]; reply != nil {
@@ -171,46 +183,64 @@ func (s *shard) settle(e group.Effects) {
 		}
 	}
 	for _, n := range e.Notes {
-		s.c.world.Log.Info("group changed", "what", n.Message, "group", n.Group, "generation", n.Generation, "members", n.Members, "reason", n.Reason)
+		args := make([]any, len(n.Attrs))
+		for i, a := range n.Attrs {
+			args[i] = a
+		}
+		s.c.log.Info(n.Message, args...)
 	}
 }
 
 // flush hands the log the next batch, unless it is still at the one before. One batch at a time keeps the outcomes in
 // order whatever fails, and what queues up meanwhile shares the next one.
-func (s *shard) flush(ctx context.Context) {
-	for len(s.inFlight) == 0 && len(s.queue) > 0 {
-		n := s.nextBatch()
-		for _, a := range s.queue[:n] {
-			s.inFlight = append(s.inFlight, a.ID)
-		}
-		batch, err := s.build(s.queue[:n])
-		s.queue = slices.Delete(s.queue, 0, n)
-		if err != nil {
-			s.settleAppend(err)
-			continue
-		}
-		s.log.Append(ctx, batch, func(_ int64, err error) { s.appended <- err })
+func (s *shard[M]) flush(ctx context.Context) {
+	if len(s.inFlight) > 0 || len(s.queue) == 0 {
+		return
 	}
+	n := s.nextBatch()
+	s.inFlight = slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	batch, err := s.build(s.inFlight)
+	if err != nil {
+		s.appended <- err // nothing is with the log, so there is room
+		return
+	}
+	s.log.Append(ctx, batch, func(_ int64, err error) { s.appended <- err })
 }
 
-// nextBatch is how many queued appends go into the next batch: as many as fit, at least one.
-func (s *shard) nextBatch() int {
+// nextBatch is how many queued appends go into the next batch: as many as fit, at least one. What belongs to a transaction
+// goes alone, because a batch has one producer.
+func (s *shard[M]) nextBatch() int {
 	size := 0
 	for n, a := range s.queue {
+		alone := a.Transaction != nil || a.Marker != nil
 		for _, r := range a.Records {
 			size += len(r.Key) + len(r.Value)
 		}
-		if n > 0 && size > s.c.cfg.BatchBytes {
+		if n > 0 && (alone || size > s.c.cfg.BatchBytes) {
 			return n
+		}
+		if alone {
+			return 1
 		}
 	}
 	return len(s.queue)
 }
 
 // build makes the batch of some appends.
-func (s *shard) build(appends []group.Append) (record.Batch, error) {
-	s.builder.Reset(record.Options{})
+func (s *shard[M]) build(appends []machine.Append) (record.Batch, error) {
 	now := s.now().UnixMilli()
+	if m := appends[0].Marker; m != nil {
+		return record.EncodeMarker(nil, record.Marker{
+			ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch, Timestamp: now,
+		}), nil
+	}
+	var options record.Options
+	if tx := appends[0].Transaction; tx != nil {
+		options.Producer = &record.Producer{ID: tx.ID, Epoch: tx.Epoch, Sequence: record.None}
+		options.Transactional = true
+	}
+	s.builder.Reset(options)
 	for _, a := range appends {
 		for _, r := range a.Records {
 			if err := s.builder.Add(now, r.Key, r.Value); err != nil {
@@ -225,96 +255,50 @@ func (s *shard) build(appends []group.Append) (record.Batch, error) {
 	return s.builder.Build(nil)
 }
 
-// settleAppend tells the machine how the batch in flight fared.
-func (s *shard) settleAppend(err error) {
-	ids := s.inFlight
+// settleAppend tells the machine how the batch in flight fared. It returns false if the machine is ahead of the log then.
+func (s *shard[M]) settleAppend(err error) (ok bool) {
+	appends := s.inFlight
 	s.inFlight = nil
 	code := appendCode(err)
 	if err != nil {
-		s.c.world.Log.Warn("group state not stored", "partition", s.index, "appends", len(ids), "err", err)
+		s.c.log.Warn("state not stored", "topic", s.c.cfg.Name, "partition", s.index, "appends", len(appends), "err", err)
 	}
-	for _, id := range ids {
-		s.settle(s.machine.Appended(s.now(), id, code))
+	for _, a := range appends {
+		if code != kerr.None && a.Ahead {
+			return false
+		}
+		s.settle(s.machine.Appended(s.now(), a.ID, code))
+	}
+	return true
+}
+
+// reload replaces a machine that is ahead of the log by one that is replayed from it (machine.M3). It returns false when
+// ctx ended first.
+func (s *shard[M]) reload(ctx context.Context) bool {
+	s.ready.Store(false)
+	s.settle(s.machine.Close(s.now()))
+	s.queue = nil
+	for {
+		s.machine = s.c.cfg.New(s.index)
+		err := s.load(ctx)
+		if err == nil {
+			return true
+		}
+		s.c.log.Error("state could not be loaded again", "topic", s.c.cfg.Name, "partition", s.index, "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(reloadPause):
+		}
 	}
 }
 
 // appendCode is the log's error as the machine knows errors.
 func appendCode(err error) kerr.Code {
 	switch code := kerr.Of(err); code {
-	case kerr.None, kerr.NotLeaderOrFollower, kerr.MessageTooLarge:
+	case kerr.None, kerr.NotLeaderOrFollower, kerr.MessageTooLarge, kerr.InvalidProducerEpoch:
 		return code
 	default:
 		return kerr.KafkaStorageError
-	}
-}
-
-// step is one event for the machine; its reply comes under the ticket.
-type step func(m *group.Machine, now time.Time, t group.Ticket) group.Effects
-
-// callNamed is call for requests that must name a group.
-func callNamed[R kmsg.Response](ctx context.Context, c *Coordinator, groupID string, f step) (R, kerr.Code) {
-	if groupID == "" {
-		var none R
-		return none, kerr.InvalidGroupID
-	}
-	return call[R](ctx, c, groupID, f)
-}
-
-// call has the machine handle a request and waits for the reply. The request's memory is not touched after call returns.
-func call[R kmsg.Response](ctx context.Context, c *Coordinator, groupID string, f step) (R, kerr.Code) {
-	s, code := c.shard(groupID)
-	if code != kerr.None {
-		var none R
-		return none, code
-	}
-	reply := make(chan kmsg.Response, 1)
-	r, code := submit(ctx, s, reply, func() {
-		s.lastTicket++
-		s.waiting[s.lastTicket] = reply
-		s.settle(f(s.machine, s.now(), s.lastTicket))
-	})
-	if code != kerr.None {
-		var none R
-		return none, code
-	}
-	return r.(R), kerr.None
-}
-
-// read evaluates f on the state of a group's partition.
-func read[T any](ctx context.Context, s *shard, f func(m *group.Machine) T) (T, kerr.Code) {
-	reply := make(chan T, 1)
-	return submit(ctx, s, reply, func() { reply <- f(s.machine) })
-}
-
-// submit has run execute f and waits for what comes out of reply, then or later.
-func submit[T any](ctx context.Context, s *shard, reply <-chan T, f func()) (T, kerr.Code) {
-	var none T
-	e := &event{run: f, ran: make(chan struct{})}
-	select {
-	case s.events <- e:
-	case <-s.done:
-		return none, kerr.NotCoordinator
-	case <-ctx.Done():
-		return none, kerr.CoordinatorNotAvailable
-	}
-	select {
-	case v := <-reply:
-		return v, kerr.None
-	case <-s.done:
-		// run answers what it has taken before it ends; what is still queued, nobody will take.
-		select {
-		case v := <-reply:
-			return v, kerr.None
-		default:
-			return none, kerr.NotCoordinator
-		}
-	case <-ctx.Done():
-		if !e.claimed.CompareAndSwap(false, true) {
-			select { // run is at it; wait until it has let go of the request
-			case <-e.ran:
-			case <-s.done:
-			}
-		}
-		return none, kerr.CoordinatorNotAvailable
 	}
 }

@@ -1,12 +1,14 @@
 package group
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
 
@@ -41,45 +43,19 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Ticket names one request until it is answered. The caller chooses tickets; a Machine only compares and returns them.
-type Ticket uint64
-
 // Client is who sent a JoinGroup, as DescribeGroups shows it.
 type Client struct {
 	ID   string // client.id
 	Host string // the address, as Kafka prints it: "/127.0.0.1"
 }
 
-// Reply is the one answer to the request of that ticket.
-type Reply struct {
-	Ticket   Ticket
-	Response kmsg.Response
-}
-
-// Append is a list of records that must enter the log together and in this order, or not at all. Its outcome comes back
-// through Machine.Appended.
-type Append struct {
-	ID      int64 // ascending from 1
-	Records []Record
-}
-
-// Note tells people what happened to a group; it has no other effect.
-type Note struct {
-	Message    string // constant, lower case
-	Group      string
-	Generation int32
-	Members    int
-	Reason     string // "" when there is nothing to add
-}
-
-// Effects is what one event asks of the caller: append the Appends in order (and report each outcome, in order, with
-// Machine.Appended), send the Replies, log the Notes. The slices and the bytes in them belong to the caller; responses
-// may share bytes with the machine's state, which never changes bytes in place.
-type Effects struct {
-	Appends []Append
-	Replies []Reply
-	Notes   []Note
-}
+// Effects, Ticket and the rest are what machine and runtime share; see package machine.
+type (
+	// Effects is what one event asks of the caller.
+	Effects = machine.Effects
+	// Ticket names one request until it is answered.
+	Ticket = machine.Ticket
+)
 
 // Machine is the state of all groups of one partition of __consumer_offsets. Make one with New. It is not safe for
 // concurrent use, does no IO and knows no clock: every event carries the time, which must not go back.
@@ -90,6 +66,8 @@ type Machine struct {
 	groups     map[string]*group
 	timers     timers
 	appends    map[int64]*appending
+	open       map[int64]open // by producer id; see txn.go
+	applied    int64          // offset records that took effect or wait for a marker, in the log's order
 	nextAppend int64
 	closed     bool
 
@@ -101,6 +79,8 @@ type Machine struct {
 type appending struct {
 	group   string
 	records []Record
+	tx      *machine.Producer      // whose transaction the records are part of
+	marker  *machine.Marker        // there are no records, but this
 	done    []func(code kerr.Code) // in order; code is the log's error
 }
 
@@ -112,6 +92,7 @@ func New(limits Limits, newID func(prefix string) string) *Machine {
 		groups:  map[string]*group{},
 		timers:  newTimers(),
 		appends: map[int64]*appending{},
+		open:    map[int64]open{},
 	}
 }
 
@@ -174,6 +155,15 @@ func (m *Machine) Advance(now time.Time) Effects {
 	}
 }
 
+// plain is what the log gets of records.
+func plain(records []Record) []machine.Record {
+	out := make([]machine.Record, len(records))
+	for i, r := range records {
+		out[i] = r.Record
+	}
+	return out
+}
+
 // Appended reports the outcome of an Append: kerr.None when its records are durable, otherwise the log's error, and then
 // none of its records will ever be read. Outcomes come in the order of the Appends.
 func (m *Machine) Appended(now time.Time, id int64, code kerr.Code) Effects {
@@ -184,9 +174,14 @@ func (m *Machine) Appended(now time.Time, id int64, code kerr.Code) Effects {
 
 // log asks for records to be appended. done hears the outcome, after the offsets among the records took effect.
 func (m *Machine) log(g *group, records []Record, done func(code kerr.Code)) {
+	m.logIn(nil, g, records, done)
+}
+
+// logIn is log for records that are part of a producer's transaction.
+func (m *Machine) logIn(tx *machine.Producer, g *group, records []Record, done func(code kerr.Code)) {
 	m.nextAppend++
 	id := m.nextAppend
-	a := &appending{group: g.name, records: records, done: []func(kerr.Code){done}}
+	a := &appending{group: g.name, records: records, tx: tx, done: []func(kerr.Code){done}}
 	m.appends[id] = a
 	g.appending++
 	for _, r := range records {
@@ -196,7 +191,7 @@ func (m *Machine) log(g *group, records []Record, done func(code kerr.Code)) {
 		m.finish(id, kerr.NotLeaderOrFollower)
 		return
 	}
-	m.out.Appends = append(m.out.Appends, Append{ID: id, Records: records})
+	m.out.Appends = append(m.out.Appends, machine.Append{ID: id, Records: plain(records), Transaction: tx})
 }
 
 // finish settles an append: what is durable is applied exactly as Replay would apply it.
@@ -206,14 +201,17 @@ func (m *Machine) finish(id int64, code kerr.Code) {
 		return
 	}
 	delete(m.appends, id)
-	if g := m.groups[a.group]; g != nil {
+	if a.marker != nil && code == kerr.None {
+		m.endTransaction(*a.marker)
+	}
+	if g := m.groups[a.group]; g != nil && a.marker == nil {
 		g.appending--
 		for _, r := range a.records {
 			g.note(r, -1)
 			switch {
 			case code != kerr.None:
 			case r.offset != nil:
-				g.setOffset(*r.offset, r.committed)
+				m.applyOffset(g, *r.offset, r.committed, a.tx)
 			default:
 				g.logged = r.Value != nil
 			}
@@ -225,13 +223,13 @@ func (m *Machine) finish(id int64, code kerr.Code) {
 }
 
 func (m *Machine) reply(t Ticket, r kmsg.Response) {
-	m.out.Replies = append(m.out.Replies, Reply{Ticket: t, Response: r})
+	m.out.Replies = append(m.out.Replies, machine.Reply{Ticket: t, Response: r})
 }
 
 func (m *Machine) tell(g *group, message, reason string) {
-	m.out.Notes = append(m.out.Notes, Note{
-		Message: message, Group: g.name, Generation: g.generation, Members: len(g.order), Reason: reason,
-	})
+	m.out.Notes = append(m.out.Notes, machine.Note{Message: message, Attrs: []slog.Attr{
+		slog.String("group", g.name), slog.Int("generation", int(g.generation)), slog.Int("members", len(g.order)), slog.String("reason", reason),
+	}})
 }
 
 func (m *Machine) take() Effects {

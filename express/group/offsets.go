@@ -49,6 +49,9 @@ func (g *group) stored() []TopicPartition {
 	for tp := range g.inLog {
 		all[tp] = true
 	}
+	for tp := range g.unsettled {
+		all[tp] = true
+	}
 	return slices.SortedFunc(maps.Keys(all), func(a, b TopicPartition) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
@@ -61,6 +64,7 @@ func (m *Machine) Offset(group string, tp TopicPartition) (Offset, bool) {
 		return Offset{}, false
 	}
 	o, ok := g.offsets[tp.Topic][tp.Partition]
+	o.order = 0
 	return o, ok
 }
 
@@ -248,7 +252,7 @@ func (g *group) deleteOffsets(req *kmsg.OffsetDeleteRequest, r *kmsg.OffsetDelet
 			switch {
 			case g.subscribed(rt.Topic):
 				p.ErrorCode = int16(kerr.GroupSubscribedToTopic)
-			case durable, g.inLog[tp] > 0:
+			case durable, g.inLog[tp] > 0, g.unsettled[tp] > 0:
 				records = append(records, offsetTombstone(g.name, tp))
 			}
 			t.Partitions = append(t.Partitions, p)
@@ -279,9 +283,9 @@ func (m *Machine) TopicDeleted(now time.Time, topic string) Effects {
 	return m.take()
 }
 
-// ExpireOffsets removes the offsets that nobody has needed for longer than the retention, and then the groups of which
+// Expire removes the offsets that nobody has needed for longer than the retention, and then the groups of which
 // nothing is left. It is to be called from time to time.
-func (m *Machine) ExpireOffsets(now time.Time) Effects {
+func (m *Machine) Expire(now time.Time) Effects {
 	m.now = now
 	for _, name := range m.names() {
 		g := m.groups[name]
@@ -310,7 +314,7 @@ func (m *Machine) expired(g *group) []Record {
 	now, retention := m.now.UnixMilli(), m.limits.OffsetsRetention.Milliseconds()
 	var records []Record
 	for _, tp := range g.stored() {
-		if g.subscribed(tp.Topic) {
+		if g.subscribed(tp.Topic) || g.unsettled[tp] > 0 {
 			continue
 		}
 		o := g.offsets[tp.Topic][tp.Partition]

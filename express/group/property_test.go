@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
+	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
 
@@ -22,9 +23,9 @@ type world struct {
 	ids    int
 	last   Ticket
 	open   map[Ticket]request
-	known  []client // member ids that were given out, with what is known about them
-	log    []Record // durable
-	queue  []Append // not settled
+	known  []client         // member ids that were given out, with what is known about them
+	log    []machine.Record         // durable
+	queue  []machine.Append // not settled
 	latest map[string]int32
 }
 
@@ -146,7 +147,7 @@ func (w *world) simple() {
 	case 2:
 		w.effects(w.m.TopicDeleted(w.now, "t"), "")
 	case 3:
-		w.effects(w.m.ExpireOffsets(w.now), "")
+		w.effects(w.m.Expire(w.now), "")
 	default:
 		r := kmsg.NewPtrHeartbeatRequest()
 		r.Group, r.MemberID, r.Generation = c.group, c.id, c.gen
@@ -204,7 +205,7 @@ func (w *world) effects(e Effects, instance string) {
 
 // durable reports whether the log has a record that looks like that.
 func (w *world) durable(prefix string) bool {
-	return slices.ContainsFunc(w.log, func(r Record) bool { return strings.HasPrefix(recordText(r), prefix) })
+	return slices.ContainsFunc(w.log, func(r machine.Record) bool { return strings.HasPrefix(recordText(r), prefix) })
 }
 
 func (w *world) joined(asked request, a *kmsg.JoinGroupResponse, instance string, leaders map[string]string) {
@@ -284,7 +285,7 @@ func (w *world) check() {
 func (w *world) reload() *Machine {
 	m := New(w.m.limits, w.newID)
 	for _, r := range w.log {
-		if err := m.Replay(r.Key, r.Value); err != nil {
+		if err := m.Replay(r, nil); err != nil {
 			w.Fatalf("replay: %v", err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/machine"
 )
 
 // ErrUnknownRecord is returned by Replay for a record of a kind or version that this package does not know; skip it.
@@ -27,9 +29,9 @@ const (
 	groupValueMax    = 3 // version 4 is reserved in Kafka; nobody writes it
 )
 
-// Record is one record of __consumer_offsets in Kafka's own format. A nil Value is a tombstone.
+// Record is one record of __consumer_offsets, and what it means.
 type Record struct {
-	Key, Value []byte
+	machine.Record
 
 	offset    *TopicPartition // set if the record is about an offset
 	committed *Offset         // nil in a tombstone
@@ -49,6 +51,8 @@ type Offset struct {
 	CommittedMs int64    // when, by the broker's clock
 	ExpiresMs   int64    // -1: by the retention of the broker (always, except commits of versions 2 to 4 that name one)
 	TopicID     [16]byte // zero unless the commit named the topic by its id
+
+	order int64 // of the record among all offset records
 }
 
 func offsetRecord(group string, tp TopicPartition, o Offset) Record {
@@ -70,12 +74,12 @@ func offsetRecord(group string, tp TopicPartition, o Offset) Record {
 
 func offsetTombstone(group string, tp TopicPartition) Record {
 	k := kmsg.OffsetCommitKey{Version: offsetKey, Group: group, Topic: tp.Topic, Partition: tp.Partition}
-	return Record{Key: k.AppendTo(nil), offset: &tp}
+	return Record{Record: machine.Record{Key: k.AppendTo(nil)}, offset: &tp}
 }
 
 func groupTombstone(group string) Record {
 	k := kmsg.GroupMetadataKey{Version: groupKey, Group: group}
-	return Record{Key: k.AppendTo(nil)}
+	return Record{Record: machine.Record{Key: k.AppendTo(nil)}}
 }
 
 // record is the group as the log shall know it, with those assignments by member id.
@@ -112,13 +116,14 @@ func (g *group) assignments() map[string][]byte {
 
 // Replay takes in one record of the log, in the log's order, before Loaded. Nothing of the bytes is kept. Its errors are
 // ErrUnknownRecord and ErrCorruptRecord, and leave the machine as it was.
-func (m *Machine) Replay(key, value []byte) error {
+func (m *Machine) Replay(r machine.Record, tx *machine.Producer) error {
+	key, value := r.Key, r.Value
 	if len(key) < 2 {
 		return fmt.Errorf("key of %d bytes: %w", len(key), ErrCorruptRecord)
 	}
 	switch version := (&kbin.Reader{Src: key}).Int16(); version {
 	case offsetKeyOld, offsetKey:
-		return m.replayOffset(key, value)
+		return m.replayOffset(key, value, tx)
 	case groupKey:
 		return m.replayGroup(key, value)
 	default:
@@ -126,7 +131,7 @@ func (m *Machine) Replay(key, value []byte) error {
 	}
 }
 
-func (m *Machine) replayOffset(key, value []byte) error {
+func (m *Machine) replayOffset(key, value []byte, tx *machine.Producer) error {
 	var k kmsg.OffsetCommitKey
 	if err := k.ReadFrom(key); err != nil {
 		return fmt.Errorf("offset key: %w", ErrCorruptRecord)
@@ -135,7 +140,7 @@ func (m *Machine) replayOffset(key, value []byte) error {
 	g := m.groups[k.Group]
 	if value == nil {
 		if g != nil {
-			g.setOffset(tp, nil)
+			m.applyOffset(g, tp, nil, nil)
 			m.forgetBare(g)
 		}
 		return nil
@@ -161,7 +166,7 @@ func (m *Machine) replayOffset(key, value []byte) error {
 		g = newGroup(k.Group, -1)
 		m.groups[k.Group] = g
 	}
-	g.setOffset(tp, &o)
+	m.applyOffset(g, tp, &o, tx)
 	return nil
 }
 
@@ -182,7 +187,7 @@ func (m *Machine) replayGroup(key, value []byte) error {
 		g.restore(&v)
 	}
 	if old := m.groups[k.Group]; old != nil {
-		g.offsets = old.offsets
+		g.offsets, g.unsettled = old.offsets, old.unsettled
 	}
 	m.groups[k.Group] = g
 	m.forgetBare(g)
@@ -191,7 +196,7 @@ func (m *Machine) replayGroup(key, value []byte) error {
 
 // forgetBare drops a group of which the log knows nothing any more.
 func (m *Machine) forgetBare(g *group) {
-	if !g.logged && len(g.offsets) == 0 {
+	if !g.logged && len(g.offsets) == 0 && len(g.unsettled) == 0 {
 		delete(m.groups, g.name)
 	}
 }

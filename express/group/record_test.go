@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
 
@@ -17,7 +18,7 @@ func TestOldRecords(t *testing.T) {
 		k := kmsg.OffsetCommitKey{Version: min(version, 1), Group: "g", Topic: "t", Partition: int32(version)}
 		v := kmsg.NewOffsetCommitValue()
 		v.Version, v.Offset, v.LeaderEpoch, v.CommitTimestamp, v.ExpireTimestamp = version, 7, 3, 11, 12
-		if err := m.Replay(k.AppendTo(nil), v.AppendTo(nil)); err != nil {
+		if err := m.Replay(machine.Record{Key: k.AppendTo(nil), Value: v.AppendTo(nil)}, nil); err != nil {
 			t.Fatal(version, err)
 		}
 		o, ok := m.Offset("g", TopicPartition{"t", int32(version)})
@@ -40,7 +41,7 @@ func TestOldRecords(t *testing.T) {
 		mv := kmsg.NewGroupMetadataValueMember()
 		mv.MemberID, mv.SessionTimeoutMillis, mv.RebalanceTimeoutMillis = "m", 8000, 9000
 		v.Members = append(v.Members, mv)
-		if err := m.Replay(k.AppendTo(nil), v.AppendTo(nil)); err != nil {
+		if err := m.Replay(machine.Record{Key: k.AppendTo(nil), Value: v.AppendTo(nil)}, nil); err != nil {
 			t.Fatal(version, err)
 		}
 		g := m.groups["h"]
@@ -56,28 +57,28 @@ func TestOldRecords(t *testing.T) {
 
 func TestReplayOrder(t *testing.T) {
 	m := New(DefaultLimits(), nil)
-	replay := func(r Record) {
+	replay := func(r machine.Record) {
 		t.Helper()
-		if err := m.Replay(r.Key, r.Value); err != nil {
+		if err := m.Replay(r, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	tp := TopicPartition{"t", 0}
-	replay(offsetTombstone("g", tp))
-	replay(groupTombstone("g"))
+	replay(offsetTombstone("g", tp).Record)
+	replay(groupTombstone("g").Record)
 	if m.Groups() != 0 {
 		t.Error("tombstones made a group")
 	}
-	replay(offsetRecord("g", tp, Offset{Offset: 1, ExpiresMs: -1}))
-	replay(groupTombstone("g"))
+	replay(offsetRecord("g", tp, Offset{Offset: 1, ExpiresMs: -1}).Record)
+	replay(groupTombstone("g").Record)
 	if _, ok := m.Offset("g", tp); !ok {
 		t.Error("a group's tombstone took an offset that was committed before it")
 	}
-	replay(offsetTombstone("g", tp))
+	replay(offsetTombstone("g", tp).Record)
 	if m.Groups() != 0 {
 		t.Error("a group without anything is left")
 	}
-	for name, r := range map[string]Record{
+	for name, r := range map[string]machine.Record{
 		"no key":       {},
 		"short offset": {Key: []byte{0, 1, 0}},
 		"short group":  {Key: []byte{0, 2, 0}},
@@ -88,7 +89,7 @@ func TestReplayOrder(t *testing.T) {
 		"torn offset":  {Key: offsetTombstone("g", tp).Key, Value: []byte{0, 3, 0}},
 		"torn group":   {Key: groupTombstone("g").Key, Value: []byte{0, 3, 0}},
 	} {
-		err := m.Replay(r.Key, r.Value)
+		err := m.Replay(r, nil)
 		if !errors.Is(err, ErrCorruptRecord) && !errors.Is(err, ErrUnknownRecord) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -105,7 +106,7 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte{0, 3}, []byte(nil))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		m := New(DefaultLimits(), func(p string) string { return p + "-1" })
-		if err := m.Replay(key, value); err != nil && !errors.Is(err, ErrCorruptRecord) && !errors.Is(err, ErrUnknownRecord) {
+		if err := m.Replay(machine.Record{Key: key, Value: value}, nil); err != nil && !errors.Is(err, ErrCorruptRecord) && !errors.Is(err, ErrUnknownRecord) {
 			t.Fatal(err)
 		}
 		m.Loaded(now)
@@ -120,7 +121,7 @@ func FuzzReplay(f *testing.F) {
 				}
 			}
 		}
-		m.ExpireOffsets(now.Add(1000 * time.Hour))
+		m.Expire(now.Add(1000 * time.Hour))
 		m.Close(now.Add(1000 * time.Hour))
 	})
 }

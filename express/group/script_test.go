@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
 
@@ -85,8 +86,8 @@ type script struct {
 	tickets map[Ticket]string // open ones
 	last    Ticket
 	later   bool
-	waiting []Append
-	log     []Record // durable
+	waiting []machine.Append
+	log     []machine.Record // durable
 }
 
 func newScript(t *testing.T) *script {
@@ -195,7 +196,7 @@ func (s *script) runMore(name, first string, a args) {
 	case "advance":
 		s.advance(first)
 	case "expire":
-		s.effects(s.m.ExpireOffsets(s.now))
+		s.effects(s.m.Expire(s.now))
 	case "topic-deleted":
 		s.effects(s.m.TopicDeleted(s.now, first))
 	case "durable":
@@ -212,7 +213,7 @@ func (s *script) runMore(name, first string, a args) {
 		s.tickets = map[Ticket]string{}
 		s.waiting = nil
 		for _, r := range s.log {
-			if err := s.m.Replay(r.Key, r.Value); err != nil {
+			if err := s.m.Replay(r, nil); err != nil {
 				s.printf("replay: %v", err)
 			}
 		}
@@ -296,8 +297,8 @@ func (s *script) printf(format string, a ...any) { fmt.Fprintf(&s.out, format+"\
 
 func (s *script) effects(e Effects) {
 	for _, n := range e.Notes {
-		s.printf("%s", strings.TrimSpace(fmt.Sprintf("* %s: %s gen=%d members=%d %s",
-			n.Group, n.Message, n.Generation, n.Members, n.Reason)))
+		a := n.Attrs // group, generation, members, reason
+		s.printf("%s", strings.TrimSpace(fmt.Sprintf("* %s: %s gen=%s members=%s %s", a[0].Value, n.Message, a[1].Value, a[2].Value, a[3].Value)))
 	}
 	for _, r := range e.Replies {
 		name, open := s.tickets[r.Ticket]
@@ -387,9 +388,9 @@ func (s *script) describe(d kmsg.DescribeGroupsResponseGroup) {
 	}
 }
 
-func recordText(r Record) string {
+func recordText(r machine.Record) string {
 	var gk kmsg.GroupMetadataKey
-	if r.offset != nil {
+	if len(r.Key) > 1 && r.Key[1] == offsetKey {
 		var k kmsg.OffsetCommitKey
 		if err := k.ReadFrom(r.Key); err != nil {
 			return err.Error()

@@ -103,6 +103,7 @@ type group struct {
 
 	offsets   map[string]map[int32]Offset // by topic and partition
 	inLog     map[TopicPartition]int      // offsets in appends that are not settled
+	unsettled map[TopicPartition]int      // open transactions that hold an offset of the partition
 	appending int                         // appends that are not settled
 }
 
@@ -111,7 +112,7 @@ func newGroup(name string, nowMs int64) *group {
 		name: name, previous: Empty, changed: nowMs,
 		members: map[string]*member{}, static: map[string]string{}, supported: map[string]int{},
 		pending: map[string]bool{}, unsynced: map[string]bool{},
-		offsets: map[string]map[int32]Offset{}, inLog: map[TopicPartition]int{},
+		offsets: map[string]map[int32]Offset{}, inLog: map[TopicPartition]int{}, unsettled: map[TopicPartition]int{},
 	}
 }
 

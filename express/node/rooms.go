@@ -190,9 +190,9 @@ func (b *broker) openGroups(w World) error {
 	if t, ok := b.catalog.Topic(topic.ConsumerOffsets); ok {
 		n = int32(len(t.Partitions)) // groups stay where the existing topic has them
 	}
-	c, err := coord.New(coord.Config{
+	c, err := coord.New(coord.GroupConfig{
 		Partitions: n,
-		Settings:   func() coord.Settings { return coord.FromBroker(b.catalog.BrokerSettings()) },
+		Settings:   func() coord.GroupSettings { return coord.FromBroker(b.catalog.BrokerSettings()) },
 	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: topics{b.catalog}})
 	if err != nil {
 		return err
