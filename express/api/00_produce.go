@@ -34,14 +34,16 @@ const maxProducePartitions = 100_000
 
 // produceCall is one Produce request until it is answered. Calls are pooled.
 type produceCall struct {
-	api   *API
-	r     *server.Request
-	acks  int16
-	left  atomic.Int32 // partitions not yet done, and one for the dispatch itself
-	slots []*produceSlot
-	used  int // slots of this request
-	resp  kmsg.ProduceResponse
-	parts []kmsg.ProduceResponseTopicPartition // backs resp.Topics
+	api           *API
+	r             *server.Request
+	acks          int16
+	transactional bool         // the request has a transactional id
+	left          atomic.Int32 // partitions not yet done, and one for the dispatch itself
+	slots         []*produceSlot
+	used          int // slots of this request
+	resp          kmsg.ProduceResponse
+	parts         []kmsg.ProduceResponseTopicPartition // backs resp.Topics
+	begun         map[*partition.Partition]verdict     // partitions where the request begins a transaction; nil: none
 
 	released func() // recycle, made once
 }
@@ -72,8 +74,11 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 	}
 	p := a.produces.Get().(*produceCall)
 	p.begin(a, r, &req)
-	refused := p.refusal(&req)
 	c := callerOf(r)
+	refused := p.refusal(c, &req)
+	if refused == nil && req.TransactionalID != nil {
+		p.verify(ctx, &req)
+	}
 	for t := range req.Topics() {
 		p.topic(ctx, c, &t, refused)
 	}
@@ -82,7 +87,7 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 
 // begin readies p for a request; the one more in left keeps it from being answered during the dispatch.
 func (p *produceCall) begin(a *API, r *server.Request, req *wire.ProduceRequest) {
-	p.api, p.r, p.acks = a, r, req.Acks
+	p.api, p.r, p.acks, p.transactional = a, r, req.Acks, req.TransactionalID != nil
 	p.used = 0
 	p.left.Store(int32(req.Partitions) + 1)
 	p.resp = kmsg.ProduceResponse{Topics: p.resp.Topics[:0]}
@@ -93,12 +98,12 @@ func (p *produceCall) begin(a *API, r *server.Request, req *wire.ProduceRequest)
 }
 
 // refusal is what all partitions are refused with, if the request as a whole is wrong.
-func (p *produceCall) refusal(req *wire.ProduceRequest) error {
+func (p *produceCall) refusal(c caller, req *wire.ProduceRequest) error {
 	switch {
 	case req.Acks < -1 || req.Acks > 1:
 		return fmt.Errorf("%w: acks is %d; must be -1, 0 or 1", kerr.InvalidRequiredAcks, req.Acks)
-	case req.TransactionalID != nil:
-		return errNoTransactions
+	case req.TransactionalID != nil && !p.api.mayTransactionalID(c, kmsg.ACLOperationWrite, string(req.TransactionalID)):
+		return kerr.TransactionalIDAuthorizationFailed
 	}
 	return nil
 }
@@ -169,7 +174,20 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
 		return
 	}
-	p.Append(ctx, in.Records, slot.done)
+	guard, code := slot.call.guard(p)
+	if !slot.call.transactional && isTransactional(in.Records) {
+		code = kerr.TransactionalIDAuthorizationFailed // without an id nobody can have been allowed to
+	}
+	if code != kerr.None {
+		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
+		return
+	}
+	p.AppendGuarded(ctx, in.Records, guard, slot.done)
+}
+
+// isTransactional looks at a batch that nobody has checked yet.
+func isTransactional(b []byte) bool {
+	return len(b) >= record.HeaderBytes && record.Batch(b).IsTransactional()
 }
 
 // isZstd looks at the codec of a batch that nobody has checked yet.
@@ -269,6 +287,7 @@ func (p *produceCall) recycle() {
 	}
 	clear(p.parts)
 	clear(p.resp.Topics)
+	p.begun = nil
 	a := p.api
 	p.api, p.r = nil, nil
 	if len(p.slots) <= keepSlots {

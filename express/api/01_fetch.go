@@ -10,8 +10,10 @@ import (
 	"millrace/base/slab"
 	"millrace/express/catalog"
 	"millrace/express/partition"
+	"millrace/express/producer"
 	"millrace/express/settings"
 	"millrace/kafka/kerr"
+	"millrace/kafka/record"
 	"millrace/kafka/server"
 	"millrace/kafka/wire"
 )
@@ -47,6 +49,7 @@ type fetchResult struct {
 	code      kerr.Code
 	offsets   partition.Offsets
 	diverging *wire.EpochEnd
+	aborted   []producer.Aborted // what a read_committed consumer leaves out
 
 	// Where the records are in the reply's chain.
 	firstPart, endPart int
@@ -253,6 +256,24 @@ func (f *fetchReply) readRecords(ctx context.Context, p *partition.Partition, in
 	r.offsets = o
 	r.firstPart, r.endPart = parts, len(f.chain.Parts())
 	r.bytes = f.chain.Len() - bytes
+	if l.committed && r.bytes > 0 {
+		if r.aborted, err = p.Aborted(ctx, in.offset, f.endOf(r)); err != nil {
+			r.code = f.api.code(err)
+		}
+	}
+}
+
+// endOf gives the offset after the last batch that was read for r.
+func (f *fetchReply) endOf(r *fetchResult) (end int64) {
+	rest := f.chain.Parts()[r.endPart-1]
+	for len(rest) > 0 {
+		b, tail, err := record.Next(rest)
+		if err != nil {
+			break // the client sees it, too
+		}
+		end, rest = b.LastOffset()+1, tail
+	}
+	return end
 }
 
 // take reserves n bytes of the budget; when it must wait it waits only as the first of an answer.
@@ -305,7 +326,7 @@ func (f *fetchReply) fill(req *kmsg.FetchRequest, results []fetchResult) {
 		out := wire.FetchPartition{
 			Index: r.key.index, ErrorCode: int16(r.code),
 			HighWatermark: r.offsets.HW, LastStableOffset: r.offsets.LSO, LogStartOffset: r.offsets.LogStart,
-			NullAborted: req.IsolationLevel == 0, PreferredReadReplica: -1, Diverging: r.diverging,
+			NullAborted: req.IsolationLevel == 0, Aborted: abortedOf(r), PreferredReadReplica: -1, Diverging: r.diverging,
 			Records: net.Buffers(parts[r.firstPart:r.endPart]),
 		}
 		if r.code == kerr.NotLeaderOrFollower || r.code == kerr.FencedLeaderEpoch {
@@ -319,6 +340,17 @@ func (f *fetchReply) fill(req *kmsg.FetchRequest, results []fetchResult) {
 		topics[n-1].Partitions = append(topics[n-1].Partitions, out)
 	}
 	f.resp.Topics = topics
+}
+
+func abortedOf(r *fetchResult) []wire.AbortedTransaction {
+	if len(r.aborted) == 0 {
+		return nil
+	}
+	out := make([]wire.AbortedTransaction, len(r.aborted))
+	for i, a := range r.aborted {
+		out[i] = wire.AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.First}
+	}
+	return out
 }
 
 // nameLeader tells who leads a partition that is not led here (KIP-951).

@@ -63,12 +63,13 @@ type Partitions interface {
 
 // World is all that api touches outside itself. All fields are needed but Volume and Authorizer.
 type World struct {
-	Catalog    *catalog.Catalog
-	Partitions Partitions
-	Groups     Groups
-	Authorizer Authorizer // nil: everybody may do everything
-	Clock      clock.Clock
-	Log        *slog.Logger
+	Catalog      *catalog.Catalog
+	Partitions   Partitions
+	Groups       Groups
+	Transactions Transactions
+	Authorizer   Authorizer // nil: everybody may do everything
+	Clock        clock.Clock
+	Log          *slog.Logger
 	// Volume gives the size of the disk and what is left of it, in bytes, -1 unknown; nil: unknown.
 	Volume func() (total, usable int64)
 }

@@ -35,7 +35,7 @@ func softwareRequest(name, version string) *kmsg.ApiVersionsRequest {
 var versions42 = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5},
 	14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
-	33: {0, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 47: {0, 0}, 60: {0, 2}, 74: {0, 1}, 75: {0, 0},
+	33: {0, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 47: {0, 0}, 60: {0, 2}, 61: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
 func TestAdvertisedVersionsAreThoseOfKafka42(t *testing.T) {
@@ -201,6 +201,7 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"partition.ErrNotOwner": partition.ErrNotOwner, "partition.ErrFencedEpoch": partition.ErrFencedEpoch,
 		"partition.ErrUnknownEpoch": partition.ErrUnknownEpoch, "partition.ErrOffsetOutOfRange": partition.ErrOffsetOutOfRange,
 		"partition.ErrStorage": partition.ErrStorage, "partition.ErrPolicy": partition.ErrPolicy, "partition.ErrGap": partition.ErrGap,
+		"partition.ErrTransactionState": partition.ErrTransactionState, "partition.ErrCoordinatorFenced": partition.ErrCoordinatorFenced,
 		"producer.ErrOutOfOrderSequence": producer.ErrOutOfOrderSequence, "producer.ErrInvalidEpoch": producer.ErrInvalidEpoch,
 		"record.ErrTruncated": record.ErrTruncated, "record.ErrCorrupt": record.ErrCorrupt, "record.ErrMagic": record.ErrMagic,
 		"record.ErrInvalid": record.ErrInvalid, "record.ErrNoKey": record.ErrNoKey, "record.ErrTooLarge": record.ErrTooLarge,

@@ -38,6 +38,10 @@ func (a *API) mayGroup(c caller, op kmsg.ACLOperation, name string) bool {
 	return a.may(c, op, kmsg.ACLResourceTypeGroup, name)
 }
 
+func (a *API) mayTransactionalID(c caller, op kmsg.ACLOperation, id string) bool {
+	return a.may(c, op, kmsg.ACLResourceTypeTransactionalId, id)
+}
+
 func (a *API) mayCluster(c caller, op kmsg.ACLOperation) bool {
 	return a.may(c, op, kmsg.ACLResourceTypeCluster, clusterName)
 }

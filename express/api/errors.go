@@ -31,6 +31,9 @@ var mappings = []mapping{
 	{partition.ErrStorage, kerr.KafkaStorageError},
 	{partition.ErrGap, kerr.KafkaStorageError},
 
+	{partition.ErrTransactionState, kerr.InvalidTxnState},
+	{partition.ErrCoordinatorFenced, kerr.TransactionCoordinatorFenced},
+
 	{producer.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{producer.ErrInvalidEpoch, kerr.InvalidProducerEpoch},
 

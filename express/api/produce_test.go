@@ -84,7 +84,8 @@ func TestRefusedProduceHasNoOffset(t *testing.T) {
 	f("old magic", kerr.InvalidRecord, records(old))
 	f("wrong count", kerr.InvalidRecord, records(count))
 	f("too large", kerr.MessageTooLarge, records(largeBatch(t, 1<<20+100)))
-	f("transactional", kerr.InvalidRequest, func(q *kmsg.ProduceRequest) { q.TransactionID = kmsg.StringPtr("tx") })
+	f("transactional without an id", kerr.TransactionalIDAuthorizationFailed,
+		records(batch(t, 1, record.Options{Transactional: true, Producer: &record.Producer{ID: 1}})))
 	b := record.NewBuilder(record.Options{})
 	must(t, b.Add(1, nil, []byte("v")))
 	keyless, err := b.Build(nil)

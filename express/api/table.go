@@ -53,6 +53,7 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.OffsetDelete):            same(0, 0, answer(a, a.offsetDelete)),
 		int16(kmsg.DescribeCluster):         same(0, 2, answer(a, a.describeCluster)),
 		int16(kmsg.ListConfigResources):     same(0, 1, answer(a, a.listConfigResources)),
+		int16(kmsg.DescribeProducers):       same(0, 0, answer(a, a.describeProducers)),
 		int16(kmsg.DescribeTopicPartitions): same(0, 0, answer(a, a.describeTopicPartitions)),
 	}
 }

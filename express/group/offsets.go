@@ -43,7 +43,7 @@ func (g *group) stored() []TopicPartition {
 	all := map[TopicPartition]bool{}
 	for t, partitions := range g.offsets {
 		for p := range partitions {
-			all[TopicPartition{t, p}] = true
+			all[TopicPartition{Topic: t, Partition: p}] = true
 		}
 	}
 	for tp := range g.inLog {

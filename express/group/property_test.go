@@ -24,7 +24,7 @@ type world struct {
 	last   Ticket
 	open   map[Ticket]request
 	known  []client         // member ids that were given out, with what is known about them
-	log    []machine.Record         // durable
+	log    []machine.Record // durable
 	queue  []machine.Append // not settled
 	latest map[string]int32
 }
@@ -128,7 +128,7 @@ func (w *world) commit() {
 	p.Partition = int32(rapid.IntRange(0, 2).Draw(w.T, "partition"))
 	p.Offset = int64(rapid.IntRange(0, 100).Draw(w.T, "offset"))
 	r.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{p}}}
-	asked := request{kind: "commit", group: c.group, tp: TopicPartition{"t", p.Partition}, offset: p.Offset}
+	asked := request{kind: "commit", group: c.group, tp: TopicPartition{Topic: "t", Partition: p.Partition}, offset: p.Offset}
 	w.effects(w.m.OffsetCommit(w.now, w.ticket(asked), r), "")
 }
 

@@ -38,10 +38,7 @@ type Record struct {
 }
 
 // TopicPartition names a partition the way commits do.
-type TopicPartition struct {
-	Topic     string
-	Partition int32
-}
+type TopicPartition = machine.TopicPartition
 
 // Offset is one committed offset.
 type Offset struct {

@@ -21,7 +21,7 @@ func TestOldRecords(t *testing.T) {
 		if err := m.Replay(machine.Record{Key: k.AppendTo(nil), Value: v.AppendTo(nil)}, nil); err != nil {
 			t.Fatal(version, err)
 		}
-		o, ok := m.Offset("g", TopicPartition{"t", int32(version)})
+		o, ok := m.Offset("g", TopicPartition{Topic: "t", Partition: int32(version)})
 		want := Offset{Offset: 7, LeaderEpoch: -1, CommittedMs: 11, ExpiresMs: -1}
 		if version >= 3 {
 			want.LeaderEpoch = 3
@@ -63,7 +63,7 @@ func TestReplayOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tp := TopicPartition{"t", 0}
+	tp := TopicPartition{Topic: "t"}
 	replay(offsetTombstone("g", tp).Record)
 	replay(groupTombstone("g").Record)
 	if m.Groups() != 0 {

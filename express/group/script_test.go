@@ -373,7 +373,7 @@ func (s *script) reply(name string, response kmsg.Response) {
 func (s *script) fetch(group string) {
 	for topic, partitions := range s.m.Committed(group) {
 		for _, p := range partitions {
-			o, _ := s.m.Offset(group, TopicPartition{topic, p})
+			o, _ := s.m.Offset(group, TopicPartition{Topic: topic, Partition: p})
 			s.printf("%s/%d = %d epoch=%d %q", topic, p, o.Offset, o.LeaderEpoch, o.Metadata)
 		}
 	}

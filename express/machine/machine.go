@@ -40,6 +40,12 @@ type Producer struct {
 	Epoch int16
 }
 
+// TopicPartition names a partition the way requests and internal records do.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
 // Marker ends a producer's transaction on one partition.
 type Marker struct {
 	Producer

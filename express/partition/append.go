@@ -33,21 +33,32 @@ type pendingDuplicate struct {
 // duplicate, else from the log's goroutine, where it must not block. Append
 // blocks only while the log's queue is full, or others decompress, bounded by ctx.
 //
-// Errors: those of record.Check and producer.Table.Check, ErrNotOwner, ErrStorage.
+// Errors: those of record.Check and producer.Table.Check, ErrTransactionState, ErrNotOwner, ErrStorage.
 func (p *Partition) Append(ctx context.Context, b []byte, done func(Appended)) {
+	p.AppendGuarded(ctx, b, nil, done)
+}
+
+// AppendGuarded is Append for the first batch of a transaction; see Begin.
+func (p *Partition) AppendGuarded(ctx context.Context, b []byte, g *Guard, done func(Appended)) {
 	s := p.settings.Load()
 	batch, appendTime, err := p.admit(ctx, b, s)
 	if err != nil {
 		done(p.refused(err))
 		return
 	}
-	p.append(ctx, batch, appendTime, done)
+	p.append(ctx, batch, origin{client: true, guard: g}, appendTime, done)
+}
+
+// origin is where a batch comes from. What the broker writes itself is not asked whether it is part of a transaction.
+type origin struct {
+	client bool
+	guard  *Guard // nil: the batch is not the first of a transaction
 }
 
 // AppendInternal is Append for batches that the broker built itself: they are
 // taken as they are, and may hold control records.
 func (p *Partition) AppendInternal(ctx context.Context, b record.Batch, done func(Appended)) {
-	p.append(ctx, b, -1, done)
+	p.append(ctx, b, origin{}, -1, done)
 }
 
 func (p *Partition) refused(err error) Appended {
@@ -120,10 +131,10 @@ func milliseconds(ms int64) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-func (p *Partition) append(ctx context.Context, b record.Batch, appendTime int64, done func(Appended)) {
+func (p *Partition) append(ctx context.Context, b record.Batch, from origin, appendTime int64, done func(Appended)) {
 	p.appending.Lock()
 	defer p.appending.Unlock()
-	e, ok := p.assign(b, appendTime, done)
+	e, ok := p.assign(b, from, appendTime, done)
 	if !ok {
 		return
 	}
@@ -134,9 +145,9 @@ func (p *Partition) append(ctx context.Context, b record.Batch, appendTime int64
 
 // assign gives the batch its offsets and registers it as in flight. Where there
 // is nothing to write it answers by itself and returns false.
-func (p *Partition) assign(b record.Batch, appendTime int64, done func(Appended)) (*wal.Entry, bool) {
+func (p *Partition) assign(b record.Batch, from origin, appendTime int64, done func(Appended)) (*wal.Entry, bool) {
 	p.mu.Lock()
-	answer, pending := p.precheck(b, done)
+	answer, pending := p.precheck(b, from, done)
 	if answer != nil || pending {
 		p.mu.Unlock()
 		if answer != nil {
@@ -149,6 +160,7 @@ func (p *Partition) assign(b record.Batch, appendTime int64, done func(Appended)
 	e := &wal.Entry{Data: b, BaseOffset: p.end, LastOffset: b.LastOffset(), MaxTimestamp: b.MaxTimestamp()}
 	if b.ProducerID() >= 0 {
 		p.producers.Apply(b)
+		p.assigned(b)
 	}
 	p.end = e.LastOffset + 1
 	p.inFlight++
@@ -159,7 +171,7 @@ func (p *Partition) assign(b record.Batch, appendTime int64, done func(Appended)
 
 // precheck holds mu. It returns an answer where the batch must not be written,
 // or pending where it is a duplicate of one that is still in flight.
-func (p *Partition) precheck(b record.Batch, done func(Appended)) (answer *Appended, pending bool) {
+func (p *Partition) precheck(b record.Batch, from origin, done func(Appended)) (answer *Appended, pending bool) {
 	refuse := func(err error) *Appended {
 		a := p.refusedLocked(err)
 		return &a
@@ -173,6 +185,9 @@ func (p *Partition) precheck(b record.Batch, done func(Appended)) (answer *Appen
 		return nil, false
 	}
 	dup, err := p.producers.Check(b)
+	if err == nil && dup == nil && from.client {
+		err = p.checkTransaction(b, from.guard)
+	}
 	switch {
 	case err != nil:
 		return refuse(err), false
@@ -209,6 +224,7 @@ func (p *Partition) completed(e *wal.Entry, appendTime int64, done func(Appended
 	var answer Appended
 	if err == nil {
 		p.hw = e.LastOffset + 1
+		p.txns.Apply(e.Data)
 		answer = Appended{BaseOffset: e.BaseOffset, LogAppendTime: appendTime, LogStart: p.logStart}
 		p.notifyLocked()
 	} else {
@@ -220,6 +236,7 @@ func (p *Partition) completed(e *wal.Entry, appendTime int64, done func(Appended
 	if p.failing && p.inFlight == 0 {
 		p.end = p.hw
 		p.producers.Rollback(p.hw)
+		p.restoreOngoing()
 		p.failing = false
 		lost, p.pending = p.pending, nil
 	}

@@ -9,7 +9,8 @@
 // of the write-ahead log. When the log calls back, the bytes are durable: the
 // high watermark moves, waiting fetches wake (waiter.go) and the producer gets
 // its answer. A Read (read.go) takes segments below the manifest's end and the
-// write-ahead log above it. In the background (maintain.go, compact.go) sealed
+// write-ahead log above it. Transactions (transaction.go) begin with the first
+// batch that a guard lets in and end with a marker. In the background (maintain.go, compact.go) sealed
 // parts of the log are cut into segments, retention moves the log start, and
 // compaction rewrites segments; each ends in one commit of the manifest.
 //
@@ -27,6 +28,11 @@
 //	    manifest's end; the stream is trimmed only after the commit.
 //	P7  What batches decompress to, at a time and over all partitions, stays
 //	    within World.Inflate.
+//	P8  A segment holds decided transactions only, and knows all aborted ones that
+//	    reach into it; those of the log are in memory. LSO is the first offset of
+//	    the oldest open transaction, or HW.
+//	P9  A client's batch begins a transaction only with a Guard, and no marker of
+//	    the producer came in between, so each transaction has somebody to end it.
 //
 // # Concurrency
 //

@@ -96,7 +96,7 @@ func (p *Partition) cutEnd(policy CutPolicy) (to int64) {
 func (p *Partition) cutSegment(ctx context.Context, to int64) (int64, error) {
 	p.mu.Lock()
 	m, epoch, from := p.manifest, p.epoch, max(p.manifest.End, p.logStart)
-	to = min(to, p.hw)
+	to = min(to, p.hw, p.lso()) // P8
 	p.mu.Unlock()
 	if from >= to {
 		return 0, nil
@@ -119,6 +119,7 @@ func (p *Partition) cutSegment(ctx context.Context, to int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	w.SetAborted(p.abortedIn(base, end))
 	info, err := w.Finish(ctx, end, p.producersBelow(end))
 	if err != nil {
 		return 0, err
@@ -230,6 +231,7 @@ func (p *Partition) install(prev, now *manifest.Manifest) {
 	p.manifest = now
 	p.logStart = max(p.logStart, now.LogStart)
 	trim := max(now.End, p.logStart)
+	p.trimTransactions(now)
 	p.notifyLocked()
 	p.mu.Unlock()
 	p.world.Stream.Trim(trim)
@@ -369,15 +371,6 @@ func (p *Partition) WantsRoll() bool {
 	}
 	e := extents[len(extents)-1]
 	return !e.Sealed && e.Bytes > 0 && (now-e.LastAppend >= s.SegmentMs || e.Bytes >= s.SegmentBytes)
-}
-
-// ExpireProducers forgets producers that have not written for longer than
-// maxAge (producer.id.expiration.ms).
-func (p *Partition) ExpireProducers(maxAge time.Duration) int {
-	before := p.world.Clock.Now().Add(-maxAge).UnixMilli()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.producers.Expire(before)
 }
 
 // Delete removes what the partition keeps, once its topic is gone: it closes the

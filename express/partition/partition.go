@@ -96,6 +96,9 @@ type Partition struct {
 	inFlight  int  // batches queued and not answered
 	failing   bool // a write failed and inFlight has not drained yet
 	producers *producer.Table
+	txns      *producer.Transactions // durable ones
+	ongoing   map[int64]bool         // producers with an open transaction, in flight or durable
+	guards    map[int64]*Guard       // by producer, see Begin
 	pending   []pendingDuplicate
 	waiters   map[*registration]struct{}
 	manifest  *manifest.Manifest
@@ -111,7 +114,8 @@ func Open(ctx context.Context, cfg Config, w World) (*Partition, error) {
 	if w.Inflate == nil {
 		w.Inflate = limit.NewBudget(DefaultInflate)
 	}
-	p := &Partition{id: cfg.ID, name: cfg.Name, world: w, epoch: cfg.Epoch, manifest: cfg.Manifest, waiters: map[*registration]struct{}{}}
+	p := &Partition{id: cfg.ID, name: cfg.Name, world: w, epoch: cfg.Epoch, manifest: cfg.Manifest, waiters: map[*registration]struct{}{},
+		ongoing: map[int64]bool{}, guards: map[int64]*Guard{}}
 	p.settings.Store(cfg.Settings)
 	first, end := w.Stream.Bounds()
 	if end > cfg.Manifest.End && first > cfg.Manifest.End {
@@ -142,11 +146,14 @@ func (p *Partition) loadProducers(ctx context.Context) error {
 			return fmt.Errorf("load producers: %w", err)
 		}
 	}
-	t, err := p.world.Stream.Producers(ctx)
+	s, err := p.world.Stream.Producers(ctx)
 	if err != nil {
 		return fmt.Errorf("load producers: %w", err)
 	}
-	p.producers.Merge(t)
+	p.producers.Merge(&s.Table)
+	p.txns = &s.Transactions
+	p.trimTransactions(p.manifest)
+	p.restoreOngoing()
 	return nil
 }
 
@@ -199,7 +206,7 @@ func (p *Partition) Offsets() Offsets {
 }
 
 func (p *Partition) offsetsLocked() Offsets {
-	return Offsets{LogStart: p.logStart, LSO: p.hw, HW: p.hw, End: p.end, Epoch: p.epoch}
+	return Offsets{LogStart: p.logStart, LSO: p.lso(), HW: p.hw, End: p.end, Epoch: p.epoch}
 }
 
 // CheckEpoch compares the leader epoch that a client knows with the current

@@ -9,32 +9,48 @@ import (
 )
 
 // A snapshot is the format version (uint16) and then sections: type (uint16), flags (uint16), length (uint32), body;
-// big-endian, in ascending order of type. Fields of transactions will come as further sections. A reader skips an
+// big-endian, in ascending order of type. A reader skips an
 // unknown section when its flagOptional is set and refuses the snapshot otherwise. The CRC is with whoever stores the
 // snapshot. See docs/formats/wal.md.
 const (
-	snapshotVersion  = 1
-	sectionHeader    = 8
-	sectionHistories = 1
-	flagOptional     = 1
-	minHistoryBytes  = 3 // of an encoded history: id, timestamp, count
-	minEventBytes    = 7
-	eventMarker      = 1
-	knownEventFlags  = eventMarker
-	versionBytes     = 2
+	snapshotVersion     = 1
+	sectionHeader       = 8
+	sectionHistories    = 1
+	sectionTransactions = 2
+	flagOptional        = 1
+	minHistoryBytes     = 3 // of an encoded history: id, timestamp, count
+	minEventBytes       = 7
+	eventMarker         = 1
+	knownEventFlags     = eventMarker
+	versionBytes        = 2
 )
 
 // AppendTo encodes the table after dst; equal tables give equal bytes.
 func (t *Table) AppendTo(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, snapshotVersion)
-	dst = binary.BigEndian.AppendUint16(dst, sectionHistories)
+	return appendSection(dst, sectionHistories, func(dst []byte) []byte {
+		dst = binary.AppendUvarint(dst, uint64(len(t.producers)))
+		for _, id := range slices.Sorted(maps.Keys(t.producers)) {
+			dst = t.producers[id].appendTo(dst, id)
+		}
+		return dst
+	})
+}
+
+// AppendTo encodes the state after dst; equal states give equal bytes, and one without transactions those of its table.
+func (s *State) AppendTo(dst []byte) []byte {
+	dst = s.Table.AppendTo(dst)
+	if s.Transactions.Empty() {
+		return dst
+	}
+	return appendSection(dst, sectionTransactions, s.Transactions.appendTo)
+}
+
+func appendSection(dst []byte, kind uint16, body func([]byte) []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, kind)
 	dst = binary.BigEndian.AppendUint16(dst, 0)
 	lengthAt := len(dst)
-	dst = binary.BigEndian.AppendUint32(dst, 0)
-	dst = binary.AppendUvarint(dst, uint64(len(t.producers)))
-	for _, id := range slices.Sorted(maps.Keys(t.producers)) {
-		dst = t.producers[id].appendTo(dst, id)
-	}
+	dst = body(binary.BigEndian.AppendUint32(dst, 0))
 	binary.BigEndian.PutUint32(dst[lengthAt:], uint32(len(dst)-lengthAt-4))
 	return dst
 }
@@ -62,32 +78,36 @@ func (h *history) appendTo(dst []byte, id int64) []byte {
 	return dst
 }
 
-// Decode reads what AppendTo wrote, all of b. The table shares nothing with b. Errors: ErrCorrupt, ErrNewer.
-func Decode(b []byte) (*Table, error) {
+// Decode reads what AppendTo of a State or a Table wrote, all of b. The state shares nothing with b. Errors: ErrCorrupt, ErrNewer.
+func Decode(b []byte) (*State, error) {
 	if len(b) < versionBytes {
 		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
 	}
 	if v := binary.BigEndian.Uint16(b); v != snapshotVersion {
 		return nil, fmt.Errorf("%w: format %d, this version knows %d", ErrNewer, v, snapshotVersion)
 	}
-	t := &Table{}
+	s := &State{}
 	for b = b[versionBytes:]; len(b) > 0; {
 		if len(b) < sectionHeader || uint64(len(b)-sectionHeader) < uint64(binary.BigEndian.Uint32(b[4:])) {
 			return nil, fmt.Errorf("%w: a section is cut short", ErrCorrupt)
 		}
 		kind, flags := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 		end := sectionHeader + int(binary.BigEndian.Uint32(b[4:]))
+		var err error
 		switch {
 		case kind == sectionHistories:
-			if err := t.decodeHistories(b[sectionHeader:end]); err != nil {
-				return nil, err
-			}
+			err = s.decodeHistories(b[sectionHeader:end])
+		case kind == sectionTransactions:
+			err = s.Transactions.decode(b[sectionHeader:end])
 		case flags&flagOptional == 0:
-			return nil, fmt.Errorf("%w: section %d is not known here", ErrNewer, kind)
+			err = fmt.Errorf("%w: section %d is not known here", ErrNewer, kind)
+		}
+		if err != nil {
+			return nil, err
 		}
 		b = b[end:]
 	}
-	return t, nil
+	return s, nil
 }
 
 func (t *Table) decodeHistories(b []byte) error {

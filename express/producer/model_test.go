@@ -165,7 +165,7 @@ func decoded(t *rapid.T, table *Table) *Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return again
+	return &again.Table
 }
 
 func baseOf(b *Batch) int64 {

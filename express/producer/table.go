@@ -2,6 +2,8 @@ package producer
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"millrace/kafka/record"
 )
@@ -25,7 +27,8 @@ type Table struct {
 }
 
 // Check judges a batch that has a producer id and no offsets yet (P1 to P3). A duplicate of an appended batch comes
-// back as dup, a copy, with that batch's offsets. Of a control batch only the epoch is judged. Check changes nothing.
+// back as dup, a copy, with that batch's offsets. Of a control batch, and of one without a sequence (the offsets that a
+// coordinator writes for a producer), only the epoch is judged. Check changes nothing.
 // Errors: ErrOutOfOrderSequence, ErrInvalidEpoch.
 func (t *Table) Check(b record.Batch) (dup *Batch, err error) {
 	h := t.producers[b.ProducerID()]
@@ -33,7 +36,7 @@ func (t *Table) Check(b record.Batch) (dup *Batch, err error) {
 		return nil, nil
 	}
 	first, last := b.BaseSequence(), b.LastSequence()
-	if b.IsControl() {
+	if b.IsControl() || first < 0 {
 		if b.ProducerEpoch() < h.epoch() {
 			err = ErrInvalidEpoch
 		}
@@ -67,7 +70,7 @@ func (t *Table) Apply(b record.Batch) {
 			Timestamp:    b.MaxTimestamp(),
 		},
 		epoch:  b.ProducerEpoch(),
-		marker: b.IsControl(),
+		marker: b.IsControl() || b.BaseSequence() < 0,
 	})
 }
 
@@ -92,15 +95,41 @@ func (t *Table) Merge(later *Table) {
 	}
 }
 
-// Expire drops the producers whose last write has a timestamp before olderThan (ms since 1970) and returns how many.
-func (t *Table) Expire(olderThan int64) int {
-	before := len(t.producers)
+// Expire drops the producers whose last write has a timestamp before olderThan (ms since 1970), but those for which keep
+// is true, and returns their ids. A nil keep keeps none.
+func (t *Table) Expire(olderThan int64, keep func(id int64) bool) (gone []int64) {
 	for id, h := range t.producers {
-		if h.timestamp < olderThan {
+		if h.timestamp < olderThan && (keep == nil || !keep(id)) {
 			delete(t.producers, id)
+			gone = append(gone, id)
 		}
 	}
-	return before - len(t.producers)
+	return gone
+}
+
+// Knows reports whether anything is known of a producer.
+func (t *Table) Knows(id int64) bool { return t.producers[id] != nil }
+
+// Entry is what DescribeProducers tells of a producer.
+type Entry struct {
+	ID           int64
+	Epoch        int16
+	LastSequence int32 // -1: no batch of this epoch
+	Timestamp    int64 // ms, of the last write
+}
+
+// Entries lists the producers by id.
+func (t *Table) Entries() []Entry {
+	out := make([]Entry, 0, len(t.producers))
+	for _, id := range slices.Sorted(maps.Keys(t.producers)) {
+		h := t.producers[id]
+		e := Entry{ID: id, Epoch: h.epoch(), LastSequence: record.None, Timestamp: h.timestamp}
+		if w := h.window(); len(w) > 0 {
+			e.LastSequence = w[len(w)-1].LastSequence
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 // Below returns a copy that knows only batches below end. It is exact for each producer that has at most Kept batches

@@ -8,6 +8,8 @@ import (
 	"math"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"millrace/kafka/record"
 )
 
@@ -140,11 +142,11 @@ func TestRollback(t *testing.T) {
 
 func TestExpire(t *testing.T) {
 	table := tableOf([]spec{{producer: 1, timestamp: 10}, {producer: 2, base: 1, timestamp: 20}, {producer: 1, base: 2, sequence: 1, timestamp: 30}})
-	if n := table.Expire(20); n != 0 {
-		t.Errorf("%d expired", n)
+	if gone := table.Expire(20, nil); len(gone) != 0 {
+		t.Errorf("%d expired", len(gone))
 	}
-	if n := table.Expire(21); n != 1 || table.Len() != 1 {
-		t.Errorf("%d expired", n)
+	if gone := table.Expire(21, nil); len(gone) != 1 || table.Len() != 1 {
+		t.Errorf("%d expired", len(gone))
 	}
 	if _, err := table.Check(spec{producer: 2, sequence: 99}.batch()); err != nil {
 		t.Errorf("an expired producer is not unknown: %v", err)
@@ -180,6 +182,11 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(tableOf(nil).AppendTo(nil))
 	f.Add(tableOf([]spec{{producer: 1}, {producer: 9, base: 5, epoch: 2, marker: true}}).AppendTo(nil))
+	var state State
+	for i, s := range []step{{producer: 1, count: 2}, {producer: 2, count: 1}, {producer: 1, marker: true}, {producer: 9, marker: true, commit: true}} {
+		state.Apply(s.batch(&rapid.T{}, int64(i*2)))
+	}
+	f.Add(state.AppendTo(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		table, err := Decode(b)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"millrace/base/object"
 	"millrace/base/slab"
+	"millrace/express/producer"
 	"millrace/kafka/record"
 )
 
@@ -21,9 +22,6 @@ type CompactPolicy struct {
 	MaxMapBytes int64
 	// TargetBytes is the data that an output segment gets before the next is begun (segment.bytes). Inputs are not split.
 	TargetBytes int64
-	// Aborted says that b belongs to an aborted transaction: its records go, and make nothing obsolete. It is asked for
-	// every data batch below KeepFrom, in offset order, once for each of the two passes that covers the batch. Nil: none.
-	Aborted func(b record.Batch) bool
 }
 
 // Compacted says what a compaction made.
@@ -45,7 +43,8 @@ var ErrCoverage = errors.New("segment: ranges do not join")
 //
 // Offsets, timestamps, producer fields, codecs and the offset range of each batch that keeps a record are preserved, and
 // batches that lose none are copied byte for byte (but for the delete horizon, see rewrite). Records without a key go, as
-// in Kafka; control batches stay. Kafka also keeps the last batch of each producer, as an empty batch, because it rebuilds
+// in Kafka. What the segments say was aborted goes too; a marker goes delete.retention.ms after its transaction has no record
+// left. Kafka also keeps the last batch of each producer, as an empty batch, because it rebuilds
 // producer state from the log; here each output carries the snapshot of the last input in it, and no empty batch is
 // written: a client that loops on one (sarama) stays well.
 //
@@ -54,7 +53,10 @@ func Compact(ctx context.Context, store object.Store, slabs *slab.Pool, cfg Writ
 	if err := checkJoined(in); err != nil {
 		return Compacted{}, fmt.Errorf("compact %s: %w", cfg.Partition, err)
 	}
-	c := compaction{store: store, slabs: slabs, cfg: cfg, policy: policy, keys: newKeyMap(policy.MaxMapBytes)}
+	c := compaction{
+		store: store, slabs: slabs, cfg: cfg, policy: policy, keys: newKeyMap(policy.MaxMapBytes),
+		aborted: map[int64][]producer.Aborted{}, remaining: map[int64]bool{},
+	}
 	result, err := c.run(ctx, in, dirtyFrom)
 	if err != nil {
 		return Compacted{}, fmt.Errorf("compact %s: %w", cfg.Partition, err)
@@ -88,6 +90,9 @@ type compaction struct {
 	snapshot []byte  // producers as of the end of the last input in writer
 	horizon  int64   // smallest delete horizon in writer; 0: none
 
+	aborted   map[int64][]producer.Aborted // by producer, by first offset: what the inputs know
+	remaining map[int64]bool               // producers whose transaction at hand has a record that stays
+
 	verdicts []bool // of the batch at hand, by record: keep it
 	builder  record.Builder
 	scratch  []byte // for rewritten batches
@@ -96,6 +101,9 @@ type compaction struct {
 func (c *compaction) run(ctx context.Context, in []Info, dirtyFrom int64) (Compacted, error) {
 	if len(in) == 0 || c.policy.KeepFrom < dirtyFrom { // the lag was raised: what is clean already must wait, too
 		return Compacted{Out: in, CleanedEnd: dirtyFrom}, nil
+	}
+	if err := c.loadAborted(ctx, in); err != nil {
+		return Compacted{}, err
 	}
 	if err := c.mapKeys(ctx, in, dirtyFrom); err != nil {
 		return Compacted{}, err
@@ -176,7 +184,7 @@ func (c *compaction) mapBatch(r *Reader, b record.Batch, pos int64) error {
 	if b.CRC() != b.ComputeCRC() {
 		return r.corrupt(pos, errChecksum)
 	}
-	if !b.IsControl() && !c.aborted(b) {
+	if !b.IsControl() && !c.isAborted(b) {
 		for rec, err := range b.Records(maxDecompressed) {
 			if err != nil {
 				return r.corrupt(pos, err)
@@ -235,6 +243,7 @@ func (c *compaction) finish(ctx context.Context, end int64) error {
 	w := c.writer
 	c.writer = nil
 	w.info.Compacted, w.info.DeleteHorizon = true, c.horizon
+	w.SetAborted(c.abortedIn(max(w.info.Base, c.frontier), end))
 	c.horizon = 0
 	info, err := w.finish(ctx, end, c.snapshot)
 	if err == nil {
@@ -255,8 +264,4 @@ func (c *compaction) open(ctx context.Context, s Info, f func(*Reader) error) er
 		return err
 	}
 	return errors.Join(f(r), r.Close())
-}
-
-func (c *compaction) aborted(b record.Batch) bool {
-	return c.policy.Aborted != nil && c.policy.Aborted(b)
 }

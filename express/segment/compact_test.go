@@ -20,12 +20,15 @@ import (
 const (
 	plenty       = 1 << 30 // bytes of key map
 	abortedID    = 666     // a producer whose transactions are all aborted
+	committedID  = 77      // one whose transactions are all committed
 	retentionMs  = 1000
 	forever      = 1 << 60
 	tombstoneOdd = 4 // one of so many values is a tombstone
 )
 
-func isAborted(b record.Batch) bool { return b.IsTransactional() && b.ProducerID() == abortedID }
+func isAborted(b record.Batch) bool {
+	return b.IsTransactional() && !b.IsControl() && b.ProducerID() == abortedID
+}
 
 // flat is a record with what its batch says, to be compared.
 type flat struct {
@@ -72,7 +75,7 @@ func drawLog(t *rapid.T, base int64, nowMs int64) (batches []record.Batch, end i
 		next += int64(rapid.SampledFrom([]int{0, 0, 0, 3}).Draw(t, "hole"))
 		opts := record.Options{BaseOffset: next, LeaderEpoch: 2, KeepOffsets: true}
 		opts.Codec = record.Codec(rapid.IntRange(0, 4).Draw(t, "codec"))
-		switch rapid.IntRange(0, 5).Draw(t, "kind") {
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
 		case 0:
 			opts.Producer = &record.Producer{ID: 7, Epoch: 1, Sequence: int32(next)}
 		case 1:
@@ -80,7 +83,13 @@ func drawLog(t *rapid.T, base int64, nowMs int64) (batches []record.Batch, end i
 		case 2:
 			opts.TimestampType, opts.MaxTimestamp = record.LogAppendTime, nowMs
 		case 3:
-			b := record.EncodeMarker(nil, record.Marker{ProducerID: abortedID, Timestamp: nowMs})
+			opts.Producer, opts.Transactional = &record.Producer{ID: committedID, Sequence: int32(next)}, true
+		case 4:
+			marker := record.Marker{ProducerID: abortedID, Timestamp: nowMs}
+			if rapid.Bool().Draw(t, "commit") {
+				marker.ProducerID, marker.Commit = committedID, true
+			}
+			b := record.EncodeMarker(nil, marker)
 			b.SetBaseOffset(next)
 			batches, next = append(batches, b), next+1
 			continue
@@ -125,14 +134,17 @@ type model struct {
 type modelRecord struct {
 	flat
 	base, last int64 // of its batch
+	id         int64 // its producer
 	control    bool
+	txn        bool
 	aborted    bool
 }
 
 func (m *model) add(t tester, batches []record.Batch) {
 	for _, b := range batches {
 		for _, f := range flatten(t, []record.Batch{b}) {
-			m.records = append(m.records, modelRecord{flat: f, base: b.BaseOffset(), last: b.LastOffset(), control: b.IsControl(), aborted: isAborted(b)})
+			m.records = append(m.records, modelRecord{flat: f, base: b.BaseOffset(), last: b.LastOffset(), control: b.IsControl(),
+				id: b.ProducerID(), txn: b.IsTransactional(), aborted: isAborted(b)})
 		}
 	}
 }
@@ -147,15 +159,22 @@ func (m *model) compact(horizons map[int64]int64, frontier, nowMs, retention int
 	}
 	var left []modelRecord
 	stamped := map[int64]int64{}
+	data := map[int64]bool{} // by producer: a record of the transaction at hand is left
 	for _, r := range m.records {
-		keep := r.last >= frontier || r.control
-		if !keep && !r.aborted && !r.null && latest[r.key] == r.offset {
+		keep := r.last >= frontier
+		passing := r.tombstone // once the horizon is past
+		if r.control {
+			passing = !data[r.id] // its transaction has no record left
+			delete(data, r.id)
+		}
+		if !keep && (r.control || !r.aborted && !r.null && latest[r.key] == r.offset) {
 			horizon, known := horizons[r.base]
-			keep = !r.tombstone || !known || nowMs < horizon
-			if keep && r.tombstone && !known {
+			keep = !passing || !known || nowMs < horizon
+			if keep && passing && !known {
 				stamped[r.base] = nowMs + retention
 			}
 		}
+		data[r.id] = data[r.id] || keep && r.txn && !r.control
 		if keep {
 			left = append(left, r)
 		} else {
@@ -197,7 +216,7 @@ func TestCompactionDoesWhatTheModelSays(t *testing.T) {
 			now += rapid.SampledFrom([]int64{0, 1, retentionMs - 1, retentionMs, 3 * retentionMs}).Draw(t, "time goes by")
 
 			policy := CompactPolicy{
-				NowMs: now, DeleteRetention: retentionMs, Aborted: isAborted,
+				NowMs: now, DeleteRetention: retentionMs,
 				KeepFrom:    end - int64(rapid.IntRange(0, 10).Draw(t, "keep")),
 				MaxMapBytes: rapid.SampledFrom([]int64{0, 3 * keyMapEntryBytes, plenty}).Draw(t, "map"),
 				TargetBytes: rapid.SampledFrom([]int64{0, 1000, plenty}).Draw(t, "target"),
@@ -281,8 +300,8 @@ func checkHorizons(t tester, infos []Info, batches []record.Batch, slabs *slab.P
 			if !b.HasDeleteHorizon() || b.BaseOffset() < info.Base || b.BaseOffset() >= info.End || !info.Compacted {
 				continue
 			}
-			tombstone := slices.ContainsFunc(flatten(t, []record.Batch{b}), func(f flat) bool { return f.tombstone })
-			if tombstone && (want == 0 || b.BaseTimestamp() < want) {
+			passing := b.IsControl() || slices.ContainsFunc(flatten(t, []record.Batch{b}), func(f flat) bool { return f.tombstone })
+			if passing && (want == 0 || b.BaseTimestamp() < want) {
 				want = b.BaseTimestamp()
 			}
 		}
@@ -295,7 +314,7 @@ func checkHorizons(t tester, infos []Info, batches []record.Batch, slabs *slab.P
 // checkIdempotent: compacted twice at one time, there is nothing to remove the second time.
 func checkIdempotent(t tester, store object.Store, slabs *slab.Pool, infos []Info, cleaned, now int64) {
 	t.Helper()
-	policy := CompactPolicy{NowMs: now, DeleteRetention: retentionMs, KeepFrom: cleaned, MaxMapBytes: plenty, TargetBytes: plenty, Aborted: isAborted}
+	policy := CompactPolicy{NowMs: now, DeleteRetention: retentionMs, KeepFrom: cleaned, MaxMapBytes: plenty, TargetBytes: plenty}
 	again := Compacted{Out: infos, CleanedEnd: cleaned}
 	var before []record.Batch
 	for range 2 {

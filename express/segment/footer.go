@@ -11,7 +11,7 @@ import (
 
 // The layout is told in docs/formats/segment.md. In short:
 //
-//	data | producers | index | footer: summary, directory | trailer: length, CRC, version, CRC, magic
+//	data | producers | aborted | index | footer: summary, directory | trailer: length, CRC, version, CRC, magic
 //
 // The trailer never changes over versions, so that every build can say which version it has before it.
 const (
@@ -30,7 +30,7 @@ const (
 const (
 	sectionIndex     = 1
 	sectionProducers = 2
-	sectionAborted   = 3 // kept free for the index of aborted transactions
+	sectionAborted   = 3 // only where there are some
 )
 
 const flagCompacted = 1

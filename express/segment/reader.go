@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"millrace/base/object"
 	"millrace/base/slab"
 	"millrace/express/producer"
 )
 
-// Reader reads one object. In memory it keeps the index only, at most 192 KiB. Safe for concurrent use.
+// Reader reads one object. In memory it keeps the index, at most 192 KiB, and the aborted transactions once they were asked
+// for, unless they are too many. Safe for concurrent use.
 type Reader struct {
-	object    object.Reader
-	info      Info
-	index     index
-	producers section
+	object         object.Reader
+	info           Info
+	index          index
+	producers      section
+	abortedSection section // length 0: there are none
+	abortedKept    atomic.Pointer[[]producer.Aborted]
 }
 
 // Open reads index and footer with one read and checks them against info and their checksums. It returns a
@@ -66,6 +70,7 @@ func (r *Reader) load() error {
 	if r.producers, ok = f.find(sectionProducers); !ok {
 		return r.corrupt(size, errNoSection)
 	}
+	r.abortedSection, _ = f.find(sectionAborted)
 	return nil
 }
 
@@ -192,24 +197,52 @@ func (r *Reader) Producers(ctx context.Context) (*producer.Table, error) {
 	if len(raw) == 0 {
 		return &producer.Table{}, nil
 	}
-	t, err := producer.Decode(raw)
+	s, err := producer.Decode(raw)
 	if err != nil {
 		return nil, r.corrupt(r.producers.pos, err)
 	}
-	return t, nil
+	return &s.Table, nil
 }
 
-// snapshot reads the encoded producer state.
-func (r *Reader) snapshot(ctx context.Context) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("read producers of segment %s: %w", r.info.Key, err)
+// Aborted returns the aborted transactions that reach into the segment, by first offset. The slice is not to be changed.
+func (r *Reader) Aborted(ctx context.Context) ([]producer.Aborted, error) {
+	if r.abortedSection.length == 0 {
+		return nil, nil
 	}
-	raw := make([]byte, r.producers.length)
-	if err := r.readAt(raw, r.producers.pos); err != nil {
+	if kept := r.abortedKept.Load(); kept != nil {
+		return *kept, nil
+	}
+	raw, err := r.section(ctx, r.abortedSection)
+	if err != nil {
 		return nil, err
 	}
-	if checksum(raw) != r.producers.crc {
-		return nil, r.corrupt(r.producers.pos, errSection)
+	aborted, err := decodeAborted(raw)
+	if err != nil {
+		return nil, r.corrupt(r.abortedSection.pos, err)
+	}
+	if len(aborted) <= keptAborted {
+		r.abortedKept.Store(&aborted)
+	}
+	return aborted, nil
+}
+
+// keptAborted is how many aborted transactions stay in memory with an open segment.
+const keptAborted = 4096
+
+// snapshot reads the encoded producer state.
+func (r *Reader) snapshot(ctx context.Context) ([]byte, error) { return r.section(ctx, r.producers) }
+
+// section reads a section and checks it.
+func (r *Reader) section(ctx context.Context, s section) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read section %d of segment %s: %w", s.kind, r.info.Key, err)
+	}
+	raw := make([]byte, s.length)
+	if err := r.readAt(raw, s.pos); err != nil {
+		return nil, err
+	}
+	if checksum(raw) != s.crc {
+		return nil, r.corrupt(s.pos, errSection)
 	}
 	return raw, nil
 }

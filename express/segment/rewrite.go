@@ -11,19 +11,25 @@ const maxDecompressed = 256 << 20
 
 // copyBatch takes one batch into the output: as it is, with fewer records, or not at all.
 func (c *compaction) copyBatch(r *Reader, b record.Batch, pos int64) error {
-	if b.LastOffset() >= c.frontier || b.IsControl() {
+	if b.LastOffset() >= c.frontier {
 		return c.writer.Append(b)
 	}
 	if b.CRC() != b.ComputeCRC() {
 		return r.corrupt(pos, errChecksum) // a new checksum would hide the damage for good
 	}
-	if c.aborted(b) {
+	if b.IsControl() {
+		return c.copyMarker(r, b, pos)
+	}
+	if c.isAborted(b) {
 		c.removed += int64(b.NumRecords())
 		return nil
 	}
 	kept, tombstones, err := c.judge(b)
 	if err != nil {
 		return r.corrupt(pos, err)
+	}
+	if kept > 0 && b.IsTransactional() {
+		c.remaining[b.ProducerID()] = true
 	}
 	all := int(b.NumRecords())
 	c.removed += int64(all - kept)
@@ -83,7 +89,8 @@ func (c *compaction) horizonOf(b record.Batch, tombstones bool) int64 {
 func (c *compaction) rewrite(r *Reader, b record.Batch, pos, horizon int64) error {
 	opts := record.Options{
 		BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), KeepOffsets: true, LeaderEpoch: b.PartitionLeaderEpoch(),
-		Codec: b.Codec(), TimestampType: b.TimestampType(), Transactional: b.IsTransactional(), DeleteHorizon: horizon,
+		Codec: b.Codec(), TimestampType: b.TimestampType(), Transactional: b.IsTransactional(),
+		Control: b.IsControl(), DeleteHorizon: horizon,
 	}
 	if b.HasProducerID() {
 		opts.Producer = &record.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch(), Sequence: b.BaseSequence()}

@@ -84,6 +84,7 @@ func write(t tester, store object.Store, cfg WriterConfig, end int64, batches ..
 		t.Fatal(err)
 	}
 	table := &producer.Table{}
+	var aborted []producer.Aborted
 	for _, b := range batches {
 		if err := w.Append(b); err != nil {
 			t.Fatal(err)
@@ -91,7 +92,11 @@ func write(t tester, store object.Store, cfg WriterConfig, end int64, batches ..
 		if b.HasProducerID() {
 			table.Apply(b)
 		}
+		if isAborted(b) {
+			aborted = append(aborted, producer.Aborted{ProducerID: abortedID, First: b.BaseOffset(), Last: b.LastOffset()})
+		}
 	}
+	w.SetAborted(aborted)
 	info, err := w.Finish(context.Background(), end, table)
 	if err != nil {
 		t.Fatal(err)
@@ -657,3 +662,17 @@ func BenchmarkAppend(b *testing.B) {
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func FuzzDecodeAborted(f *testing.F) {
+	f.Add(appendAborted(nil, []producer.Aborted{{ProducerID: 1, First: 5, Last: 9}, {ProducerID: 2, First: 7, Last: 7}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		aborted, err := decodeAborted(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeAborted(appendAborted(nil, aborted))
+		if err != nil || !slices.Equal(aborted, again) {
+			t.Fatalf("%v does not survive a round: %v, %v", aborted, again, err)
+		}
+	})
+}

@@ -31,6 +31,7 @@ type Writer struct {
 	epoch     int32
 	info      Info
 	index     indexBuilder
+	aborted   []producer.Aborted
 	next      int64 // lowest offset that may follow
 	done      bool
 	err       error // the first failed write; the object cannot be finished any more
@@ -103,6 +104,9 @@ func (w *Writer) note(b record.Batch, size int64) error {
 // DataBytes is how many bytes of batches were appended.
 func (w *Writer) DataBytes() int64 { return w.info.DataBytes }
 
+// SetAborted says which aborted transactions reach into the segment; it keeps the slice. Without it there are none.
+func (w *Writer) SetAborted(aborted []producer.Aborted) { w.aborted = aborted }
+
 // Finish writes producers (the state as of end; nil: no producer), index and footer, makes the object durable and returns
 // its Info, which covers up to end. It returns ErrEmpty when nothing was appended. Whatever it returns, the Writer is done.
 func (w *Writer) Finish(ctx context.Context, end int64, producers *producer.Table) (Info, error) {
@@ -148,6 +152,11 @@ func (w *Writer) seal(ctx context.Context, end int64, snapshot []byte) error {
 	}
 	if err := add(sectionProducers, snapshot); err != nil {
 		return err
+	}
+	if len(w.aborted) > 0 {
+		if err := add(sectionAborted, appendAborted(nil, w.aborted)); err != nil {
+			return err
+		}
 	}
 	i.IndexPos = pos
 	if err := add(sectionIndex, w.index.entries.appendTo(nil)); err != nil {

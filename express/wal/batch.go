@@ -67,7 +67,7 @@ func eachBatch(data []byte, f func(record.Batch) bool) {
 }
 
 // applyBatches adds what a run says about producers.
-func applyBatches(t *producer.Table, data []byte) {
+func applyBatches(t *producer.State, data []byte) {
 	eachBatch(data, func(b record.Batch) bool {
 		t.Apply(b)
 		return true

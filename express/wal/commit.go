@@ -317,7 +317,7 @@ func (c *committer) publish(group []*Entry, payload int64) {
 	for _, e := range group {
 		if x := e.stream.tail; e.idempotent && x != nil && x.file == f {
 			if x.producers == nil {
-				x.producers = &producer.Table{}
+				x.producers = &producer.State{}
 			}
 			applyBatches(x.producers, e.Data)
 		}

@@ -34,7 +34,7 @@ type extent struct {
 
 	// Until the file is sealed.
 	runs      []run
-	producers *producer.Table
+	producers *producer.State
 
 	// Once it is sealed: where in the file the same is found.
 	runsAt, producersAt block

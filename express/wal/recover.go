@@ -191,7 +191,7 @@ func (r *recovery) replayRow(f *file, row *row, pos int64, data []byte, timeMs i
 	s.moveEnd(row.last + 1)
 	f.payload += int64(row.bytes)
 	if s.tail.producers == nil {
-		s.tail.producers = &producer.Table{}
+		s.tail.producers = &producer.State{}
 	}
 	applyBatches(s.tail.producers, data)
 }

@@ -86,8 +86,8 @@ func (s *Stream) Epochs() []EpochStart {
 
 // Producers returns the producer state that the log's files know of this stream, merged. It reads from disk, and is
 // meant for the opening of a partition, before appends. The table is the caller's. Errors: a CorruptionError, ctx's.
-func (s *Stream) Producers(ctx context.Context) (*producer.Table, error) {
-	merged := &producer.Table{}
+func (s *Stream) Producers(ctx context.Context) (*producer.State, error) {
+	merged := &producer.State{}
 	offset, _ := s.Bounds()
 	for {
 		v, err := s.view(offset)
@@ -109,7 +109,7 @@ func (s *Stream) Producers(ctx context.Context) (*producer.Table, error) {
 	}
 }
 
-func (s *Stream) mergeProducers(into *producer.Table, v *view) error {
+func (s *Stream) mergeProducers(into *producer.State, v *view) error {
 	l := s.log
 	l.index.RLock()
 	if v.extent.producers != nil {

@@ -1,0 +1,200 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"millrace/express/manifest"
+	"millrace/express/producer"
+	"millrace/express/segment"
+	"millrace/kafka/record"
+)
+
+// Errors of transactions, told apart with errors.Is.
+var (
+	// ErrTransactionState: a record is not part of a transaction that the coordinator knows of, or has to be and is not.
+	ErrTransactionState = errors.New("not part of an ongoing transaction")
+	// ErrCoordinatorFenced: a newer transaction coordinator has written a marker already.
+	ErrCoordinatorFenced = errors.New("transaction coordinator is fenced")
+)
+
+// Guard is the permission to append the first batch of a transaction (KIP-890). It loses its force when a marker of the
+// producer is appended, so that a batch that was held up cannot begin a transaction that nobody will end.
+type Guard struct {
+	producer  int64
+	epoch     int16
+	lowest    int32 // sequence of the batches that asked; later ones must not overtake the lowest
+	fromStart bool  // the producer's epoch is new, so it must begin at sequence 0
+	asked     time.Time
+}
+
+// Begin is called before the transactional batch b of a client is appended. A nil Guard means that the producer's
+// transaction has begun on this partition; else the caller asks the coordinator whether the partition is part of the
+// transaction, and passes the Guard on to AppendGuarded. fromStart says that the producer bumps its epoch with each
+// transaction (transaction version 2).
+func (p *Partition) Begin(b record.Batch, fromStart bool) *Guard {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := b.ProducerID()
+	if p.ongoing[id] {
+		return nil
+	}
+	g := p.guards[id]
+	if g == nil || g.epoch != b.ProducerEpoch() {
+		g = &Guard{producer: id, epoch: b.ProducerEpoch(), lowest: b.BaseSequence(), asked: p.world.Clock.Now()}
+		p.guards[id] = g
+	}
+	g.lowest = min(g.lowest, b.BaseSequence())
+	g.fromStart = g.fromStart || fromStart
+	return g
+}
+
+// checkTransaction judges whether a client's batch may be part of a transaction, or outside of one. The caller holds mu.
+func (p *Partition) checkTransaction(b record.Batch, g *Guard) error {
+	id := b.ProducerID()
+	switch {
+	case b.IsControl():
+		return nil
+	case !b.IsTransactional():
+		if p.ongoing[id] {
+			return fmt.Errorf("%w: producer %d has one, but the record is outside of it", ErrTransactionState, id)
+		}
+		return nil
+	case p.ongoing[id]:
+		return nil
+	case g == nil || g != p.guards[id] || g.epoch != b.ProducerEpoch():
+		return fmt.Errorf("%w: producer %d, epoch %d", ErrTransactionState, id, b.ProducerEpoch())
+	case !p.producers.Knows(id) && b.BaseSequence() > g.lowest, !p.producers.Knows(id) && g.fromStart && b.BaseSequence() != 0:
+		return fmt.Errorf("producer %d is not known, sequence %d: %w", id, b.BaseSequence(), producer.ErrOutOfOrderSequence)
+	}
+	return nil
+}
+
+// assigned notes what an appended batch means for those that come after it. The caller holds mu.
+func (p *Partition) assigned(b record.Batch) {
+	if !b.IsTransactional() {
+		return
+	}
+	delete(p.guards, b.ProducerID())
+	if b.IsControl() {
+		delete(p.ongoing, b.ProducerID())
+	} else {
+		p.ongoing[b.ProducerID()] = true
+	}
+}
+
+// restoreOngoing goes back to what is durable. The caller holds mu.
+func (p *Partition) restoreOngoing() {
+	clear(p.ongoing)
+	for _, id := range p.txns.OpenIDs() {
+		p.ongoing[id] = true
+	}
+}
+
+// lso is the last stable offset. The caller holds mu.
+func (p *Partition) lso() int64 {
+	if first, open := p.txns.First(); open {
+		return max(first, p.logStart) // retention may have taken the begin of the transaction
+	}
+	return p.hw
+}
+
+// WriteMarker ends a producer's transaction on this partition. done is called exactly once, like Append's. Errors:
+// producer.ErrInvalidEpoch, ErrCoordinatorFenced, ErrNotOwner, ErrStorage.
+func (p *Partition) WriteMarker(ctx context.Context, m record.Marker, done func(Appended)) {
+	p.mu.Lock()
+	known := p.txns.CoordinatorEpoch(m.ProducerID)
+	p.mu.Unlock()
+	if m.CoordinatorEpoch < known {
+		done(p.refused(fmt.Errorf("%w: epoch %d, known %d", ErrCoordinatorFenced, m.CoordinatorEpoch, known)))
+		return
+	}
+	p.append(ctx, record.EncodeMarker(nil, m), origin{}, -1, done)
+}
+
+// Aborted returns the aborted transactions that have a batch or the marker in [from, to), by their first offset: what a
+// read_committed consumer has to leave out.
+func (p *Partition) Aborted(ctx context.Context, from, to int64) ([]producer.Aborted, error) {
+	p.mu.Lock()
+	m := p.manifest
+	out := p.txns.Aborted(max(from, m.End), to)
+	p.mu.Unlock()
+	if from >= m.End || to <= from {
+		return out, nil
+	}
+	i, _ := slices.BinarySearchFunc(m.Segments, from, func(s segment.Info, from int64) int {
+		if s.End <= from {
+			return -1
+		}
+		return 0
+	})
+	for ; i < len(m.Segments) && m.Segments[i].Base < to; i++ {
+		err := p.world.Segments.With(ctx, m.Segments[i], func(r *segment.Reader) error {
+			aborted, err := r.Aborted(ctx)
+			for _, a := range aborted {
+				if a.First < to && a.Last >= from && !slices.Contains(out, a) {
+					out = append(out, a)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%w: aborted transactions of %s-%d: %w", ErrStorage, p.name, p.id.Index, err)
+		}
+	}
+	slices.SortFunc(out, func(a, b producer.Aborted) int { return int(min(max(a.First-b.First, -1), 1)) })
+	return out, nil
+}
+
+// abortedIn returns what the log knows of aborted transactions that reach into [from, to).
+func (p *Partition) abortedIn(from, to int64) []producer.Aborted {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.txns.Aborted(from, to)
+}
+
+// ActiveProducer is a producer that the partition knows.
+type ActiveProducer struct {
+	producer.Entry
+	CoordinatorEpoch int32 // of the last marker; -1: none
+	TxnStart         int64 // first offset of the open transaction; -1: none
+}
+
+// ActiveProducers lists the producers that the partition knows, by id.
+func (p *Partition) ActiveProducers() []ActiveProducer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	entries := p.producers.Entries()
+	out := make([]ActiveProducer, len(entries))
+	for i, e := range entries {
+		out[i] = ActiveProducer{Entry: e, CoordinatorEpoch: p.txns.CoordinatorEpoch(e.ID), TxnStart: -1}
+		if first, open := p.txns.Open(e.ID); open {
+			out[i].TxnStart = first
+		}
+	}
+	return out
+}
+
+// ExpireProducers forgets producers that have not written for longer than maxAge (producer.id.expiration.ms) and have no
+// transaction open.
+func (p *Partition) ExpireProducers(maxAge time.Duration) int {
+	before := p.world.Clock.Now().Add(-maxAge)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, g := range p.guards {
+		if g.asked.Before(before) {
+			delete(p.guards, id)
+		}
+	}
+	gone := p.producers.Expire(before.UnixMilli(), func(id int64) bool { return p.ongoing[id] })
+	for _, id := range gone {
+		p.txns.Forget(id)
+	}
+	return len(gone)
+}
+
+// trimTransactions forgets the ended transactions that lie in segments now. The caller holds mu.
+func (p *Partition) trimTransactions(m *manifest.Manifest) { p.txns.Trim(max(m.End, p.logStart)) }
