@@ -3,10 +3,12 @@ package partition
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"millrace/express/manifest"
 	"millrace/express/segment"
 	"millrace/express/settings"
+	"millrace/kafka/record"
 )
 
 // CompactLimits bounds what one compaction may take.
@@ -29,7 +31,11 @@ func (p *Partition) Compact(ctx context.Context, limits CompactLimits) (removed 
 	p.mu.Unlock()
 	now := p.world.Clock.Now().UnixMilli()
 	keepFrom := compactable(m, s, now)
-	if !worthCompacting(m, s, now, keepFrom) {
+	worth, err := p.worthCompacting(ctx, m, s, now, keepFrom)
+	if err != nil {
+		return 0, fmt.Errorf("compact %s-%d: %w", p.name, p.id.Index, err)
+	}
+	if !worth {
 		return 0, nil
 	}
 	in := m.Segments
@@ -63,29 +69,44 @@ func compactable(m *manifest.Manifest, s *settings.Topic, now int64) int64 {
 }
 
 // worthCompacting goes by min.cleanable.dirty.ratio, max.compaction.lag.ms, and
-// by tombstones whose time has come.
-func worthCompacting(m *manifest.Manifest, s *settings.Topic, now, keepFrom int64) bool {
+// by tombstones and markers whose time has come.
+func (p *Partition) worthCompacting(ctx context.Context, m *manifest.Manifest, s *settings.Topic, now, keepFrom int64) (bool, error) {
 	var dirty, total int64
-	overdue, tombstones := false, false
-	for _, seg := range m.Segments {
+	first := -1 // segment with records that were never compacted
+	for i, seg := range m.Segments {
 		if seg.End > keepFrom {
 			break
+		}
+		if seg.DeleteHorizon > 0 && seg.DeleteHorizon <= now {
+			return true, nil
 		}
 		total += seg.DataBytes
 		if seg.End > m.CleanedEnd {
 			dirty += seg.DataBytes
-			overdue = overdue || now-oldest(seg) > s.MaxCompactionLagMs
+			if first < 0 {
+				first = i
+			}
 		}
-		tombstones = tombstones || seg.DeleteHorizon > 0 && seg.DeleteHorizon <= now
 	}
-	return dirty > 0 && (float64(dirty) >= s.MinCleanableRatio*float64(total) || overdue) || tombstones
+	switch {
+	case dirty == 0:
+		return false, nil
+	case float64(dirty) >= s.MinCleanableRatio*float64(total):
+		return true, nil
+	case s.MaxCompactionLagMs == math.MaxInt64:
+		return false, nil
+	}
+	oldest, err := p.timestampAt(ctx, max(m.Segments[first].Base, m.CleanedEnd))
+	return err == nil && oldest >= 0 && now-oldest > s.MaxCompactionLagMs, err
 }
 
-// oldest stands in for the first record's time, which a segment does not keep:
-// its records were written before it was.
-func oldest(seg segment.Info) int64 {
-	if seg.MaxTimestamp > 0 && seg.MaxTimestamp < seg.Created {
-		return seg.MaxTimestamp
-	}
-	return seg.Created
+// timestampAt gives the largest timestamp of the batch at offset, or of the one
+// after it; -1 where there is none.
+func (p *Partition) timestampAt(ctx context.Context, offset int64) (ms int64, err error) {
+	ms = -1
+	err = p.scan(ctx, max(offset, p.Offsets().LogStart), math.MaxInt64, func(b record.Batch) bool {
+		ms = b.MaxTimestamp()
+		return false
+	})
+	return ms, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -80,11 +81,11 @@ func (p *Partition) cutEnd(policy CutPolicy) (to int64) {
 		if e.Bytes < policy.SmallPiece*e.Pieces {
 			small += e.Bytes
 		}
-		aged := now-e.LastAppend >= policy.MaxAge.Milliseconds()
+		aged := now-e.LastAppend >= policy.MaxAge.Milliseconds() || s.MaxCompactionLagMs < math.MaxInt64
 		switch {
 		case policy.Release != nil && policy.Release(e.File),
 			small > 0 && (small >= policy.MinBytes || aged),
-			s.Compact && (bytes >= policy.MinBytes || aged || now-e.LastAppend >= s.SegmentMs || bytes >= s.SegmentBytes):
+			s.Compact && (bytes >= policy.MinBytes || aged || bytes >= s.SegmentBytes):
 			to = e.End
 		}
 	}
@@ -361,7 +362,8 @@ func piecesOf(m *manifest.Manifest, logStart int64, extents []wal.Extent) (out [
 
 // WantsRoll says whether the partition's data in the active log file is old or
 // large enough, by the topic's segment.ms and segment.bytes, that the file
-// should be sealed: only sealed data is compacted or goes by size.
+// should be sealed: only sealed data is compacted or goes by size. Where records
+// must be compacted within max.compaction.lag.ms, that counts like segment.ms.
 func (p *Partition) WantsRoll() bool {
 	s := p.settings.Load()
 	now := p.world.Clock.Now().UnixMilli()
@@ -370,7 +372,11 @@ func (p *Partition) WantsRoll() bool {
 		return false
 	}
 	e := extents[len(extents)-1]
-	return !e.Sealed && e.Bytes > 0 && (now-e.LastAppend >= s.SegmentMs || e.Bytes >= s.SegmentBytes)
+	lifetime := s.SegmentMs
+	if s.Compact {
+		lifetime = min(lifetime, s.MaxCompactionLagMs)
+	}
+	return !e.Sealed && e.Bytes > 0 && (now-e.FirstAppend >= lifetime || e.Bytes >= s.SegmentBytes)
 }
 
 // Delete removes what the partition keeps, once its topic is gone: it closes the

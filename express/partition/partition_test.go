@@ -455,3 +455,38 @@ func TestCommitWithALostAnswerIsNotLost(t *testing.T) {
 	e.reopen(nil)
 	e.offsets(20, 30)
 }
+
+// max.compaction.lag.ms: a record is compacted within that time, however little is dirty and however steadily more comes.
+func TestCompactionLagIsBounded(t *testing.T) {
+	configs := map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "1", "max.compaction.lag.ms": "60000"}
+	e := newEnv(t, configs, fileSize(1<<20))
+	compact := func() int64 {
+		t.Helper()
+		if e.p.WantsRoll() {
+			e.seal()
+		}
+		_, err := e.p.Cut(context.Background(), partition.DefaultCutPolicy())
+		must(t, err)
+		removed, err := e.p.Compact(context.Background(), partition.CompactLimits{MaxMapBytes: 1 << 20})
+		must(t, err)
+		return removed
+	}
+	e.fill(20, 100)
+	e.clock.Advance(61 * time.Second)
+	e.put(rec{"k1", "later"})
+	if removed := compact(); removed != 11 {
+		t.Fatalf("%d records removed after the first lag, want 11", removed)
+	}
+	for range 5 {
+		e.put(rec{"k1", "again"})
+		e.clock.Advance(11 * time.Second)
+		if removed := compact(); removed != 0 {
+			t.Fatalf("%d records removed before the second lag is over", removed)
+		}
+	}
+	e.clock.Advance(10 * time.Second)
+	e.put(rec{"k1", "last"})
+	if removed := compact(); removed != 6 {
+		t.Fatalf("%d records removed after the second lag, want 6", removed)
+	}
+}

@@ -54,7 +54,7 @@ type block struct {
 // add appends a run to the extent.
 func (x *extent) add(r run, epoch int32, timeMs int64) {
 	if len(x.runs) == 0 {
-		x.Base, x.MaxTimestamp = r.base, r.maxTimestamp
+		x.Base, x.MaxTimestamp, x.FirstAppend = r.base, r.maxTimestamp, timeMs
 	}
 	x.runs = append(x.runs, r)
 	x.End = r.last + 1

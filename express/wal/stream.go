@@ -41,6 +41,7 @@ type Extent struct {
 	Batches      int64
 	MaxTimestamp int64 // ms, over all batches
 	LastAppend   int64 // ms, wall clock of the newest append
+	FirstAppend  int64 // ms, wall clock of the oldest append; 0 once the file is sealed and was opened anew
 }
 
 // EpochStart says at which offset a leader epoch began.
