@@ -9,6 +9,7 @@ import (
 
 	"millrace/express/catalog"
 	"millrace/express/partition"
+	"millrace/express/quota"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 	"millrace/kafka/server"
@@ -72,9 +73,9 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 		a.refuse(r, err)
 		return
 	}
+	c := callerOf(r)
 	p := a.produces.Get().(*produceCall)
 	p.begin(a, r, &req)
-	c := callerOf(r)
 	refused := p.refusal(c, &req)
 	if refused == nil && req.TransactionalID != nil {
 		p.verify(ctx, &req)
@@ -82,7 +83,19 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 	for t := range req.Topics() {
 		p.topic(ctx, c, &t, refused)
 	}
+	p.throttle(c.quotas)
 	p.finish(1)
+}
+
+// throttle mutes the connection if the request goes beyond its client's quotas: now, not with the answer, since the next
+// request is read before that.
+func (p *produceCall) throttle(q *quota.Client) {
+	wait := q.Record(quota.Produce, float64(p.r.Size()))
+	if p.acks != 0 {
+		wait = max(wait, p.api.spent(p.r, q, 0))
+	}
+	p.r.Conn.Mute(wait)
+	p.resp.ThrottleMillis = int32(wait.Milliseconds())
 }
 
 // begin readies p for a request; the one more in left keeps it from being answered during the dispatch.

@@ -11,6 +11,7 @@ import (
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/producer"
+	"millrace/express/quota"
 	"millrace/express/settings"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
@@ -61,6 +62,8 @@ type fetchReply struct {
 	api     *API
 	chain   slab.Chain
 	taken   int64 // of the budget
+	limit   int   // record bytes, the first batch aside
+	waited  time.Duration
 	encoder wire.FetchEncoder
 	resp    wire.FetchResponse
 }
@@ -80,12 +83,50 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 		f.send(r, 0)
 		return
 	}
-	results, throttle := f.gather(ctx, callerOf(r), req, plan.parts)
+	c := callerOf(r)
+	f.limit, f.waited = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch)), 0
+	req.MinBytes = min(req.MinBytes, int32(f.limit))
+	results, throttle := f.gather(ctx, c, req, plan.parts)
+	wait, withheld := f.throttle(r, c.quotas, &plan, results)
+	throttle = max(throttle, wait)
+	f.resp.ThrottleMillis = int32(throttle.Milliseconds())
+	if withheld {
+		f.giveBack()
+		f.resp.SessionID = plan.sessionID()
+		f.send(r, throttle)
+		return
+	}
 	sessionID, told := a.sessions.conclude(&plan, req.Version >= 13, results)
 	f.resp.SessionID = sessionID
-	f.resp.ThrottleMillis = int32(throttle.Milliseconds())
 	f.fill(req, told)
 	f.send(r, throttle)
+}
+
+// What a response and each of its partitions count in the quota, beside their records: about what they take.
+const (
+	fetchHeadBytes      = 24
+	fetchPartitionBytes = 40
+)
+
+// throttle records what the answer takes of its client's quotas. An answer that goes beyond them is withheld: the client
+// gets an empty one, and the session stays as it is.
+func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *fetchPlan, results []fetchResult) (wait time.Duration, withheld bool) {
+	if !q.Limited(quota.Fetch) && !q.Limited(quota.Request) {
+		return 0, false
+	}
+	size := fetchHeadBytes
+	for i := range results {
+		if n := results[i].bytes; n > 0 || plan.session == nil {
+			size += n + fetchPartitionBytes
+		}
+	}
+	wait, withheld = q.Offer(quota.Fetch, float64(size))
+	spent := f.api.spent(r, q, f.waited)
+	if spent > 0 && !withheld {
+		q.Withdraw(quota.Fetch, float64(size))
+		withheld = true
+	}
+	return max(wait, spent), withheld
 }
 
 // gather reads until there is enough, something is wrong, or the client's time is up.
@@ -106,12 +147,15 @@ func (f *fetchReply) gather(ctx context.Context, c caller, req *kmsg.FetchReques
 	waiter := partition.NewWaiter()
 	defer f.await(waiter, parts, results)()
 	for {
+		parked := f.api.world.Clock.Now()
 		select {
 		case <-waiter.C:
+			f.waited += f.api.world.Clock.Now().Sub(parked)
 			if results, ready = f.read(ctx, c, req, parts, 0); ready {
 				return results, 0
 			}
 		case <-timer.C:
+			f.waited += f.api.world.Clock.Now().Sub(parked)
 			results, _ = f.read(ctx, c, req, parts, 0)
 			return results, 0
 		case <-ctx.Done(): // nobody will read the answer
@@ -146,13 +190,12 @@ func (f *fetchReply) await(w *partition.Waiter, parts []fetchPart, results []fet
 // when there is enough to answer at once.
 func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []fetchPart, wait time.Duration) (results []fetchResult, ready bool) {
 	f.giveBack()
-	left := f.api.fetchLimit(req)
 	results = make([]fetchResult, len(parts))
 	ready = len(parts) == 0
 	total := 0
 	for i := range parts {
 		r := &results[i]
-		f.readPart(ctx, c, req, &parts[i], r, readRoom{left: left - total, first: total == 0, wait: wait})
+		f.readPart(ctx, c, req, &parts[i], r, readRoom{left: f.limit - total, first: total == 0, wait: wait})
 		total += r.bytes
 		ready = ready || r.code != kerr.None || r.diverging != nil
 	}

@@ -43,7 +43,7 @@ func (a *API) apiVersions(_ context.Context, r *server.Request) {
 		}
 		r.Conn.SetSoftware(server.Software{Name: req.ClientSoftwareName, Version: req.ClientSoftwareVersion})
 	}
-	r.Reply(server.Response{Msg: a.apiVersionsResponse(version, features())})
+	a.reply(r, quotasOf(r), a.apiVersionsResponse(version, features()))
 }
 
 func (a *API) apiVersionsResponse(version int16, all []feature) *kmsg.ApiVersionsResponse {

@@ -34,6 +34,7 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
 	}
+	quota := &mutations{quotas: c.quotas, strict: req.Version >= 6}
 	partitions := 0
 	for i := range req.Topics {
 		in := &req.Topics[i]
@@ -51,13 +52,14 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 			err = fmt.Errorf("%w: at most %d topics with %d partitions in all can be created at once",
 				kerr.PolicyViolation, createTopicsMost, createPartitionsMost)
 		}
-		resp.Topics = append(resp.Topics, a.createTopic(ctx, c, req, in, err))
+		resp.Topics = append(resp.Topics, a.createTopic(ctx, c, quota, req, in, err))
 	}
+	resp.ThrottleMillis = quota.millis()
 	return resp
 }
 
 // createTopic creates one topic, unless it is refused already.
-func (a *API) createTopic(ctx context.Context, c caller, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
+func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
 	out := kmsg.NewCreateTopicsResponseTopic()
 	out.Topic, out.NumPartitions, out.ReplicationFactor = in.Topic, -1, -1
 	var t *catalog.Topic
@@ -68,7 +70,7 @@ func (a *API) createTopic(ctx context.Context, c caller, req *kmsg.CreateTopicsR
 	if err == nil {
 		var n catalog.NewTopic
 		if n, err = newTopic(req, in); err == nil {
-			t, err = a.catalog.CreateTopic(ctx, n)
+			t, err = a.createWithin(ctx, quota, n)
 		}
 	}
 	if err != nil {
@@ -86,6 +88,22 @@ func (a *API) createTopic(ctx context.Context, c caller, req *kmsg.CreateTopicsR
 	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), t.ReplicationFactor
 	out.Configs = createdConfigs(t, a.catalog.BrokerSettings())
 	return out
+}
+
+// createWithin creates a topic if the quota allows for its partitions.
+func (a *API) createWithin(ctx context.Context, quota *mutations, n catalog.NewTopic) (*catalog.Topic, error) {
+	if quota.limited() {
+		check := n
+		check.ValidateOnly = true
+		t, err := a.catalog.CreateTopic(ctx, check)
+		if err != nil {
+			return nil, err
+		}
+		if err := quota.take(len(t.Partitions)); err != nil {
+			return nil, err
+		}
+	}
+	return a.catalog.CreateTopic(ctx, n)
 }
 
 // newTopic translates a request, after the checks that depend on its version.

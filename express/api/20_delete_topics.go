@@ -25,6 +25,7 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
 	resp := kmsg.NewPtrDeleteTopicsResponse()
+	quota := &mutations{quotas: c.quotas, strict: req.Version >= 5}
 	type key struct {
 		name string
 		id   topic.ID
@@ -41,16 +42,17 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		seen[k] = true
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = in.Topic, in.TopicID
-		if err := a.deleteTopic(ctx, c, req.Version, in, &out); err != nil {
+		if err := a.deleteTopic(ctx, c, quota, req.Version, in, &out); err != nil {
 			code := a.code(err)
 			out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
+	resp.ThrottleMillis = quota.millis()
 	return resp
 }
 
-func (a *API) deleteTopic(ctx context.Context, c caller, version int16, in kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
+func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, version int16, in kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
 	if !a.catalog.BrokerSettings().DeleteTopics {
 		if version < 3 {
 			return kerr.InvalidRequest
@@ -80,6 +82,9 @@ func (a *API) deleteTopic(ctx context.Context, c caller, version int16, in kmsg.
 	out.Topic, out.TopicID = kmsg.StringPtr(t.Name), t.ID
 	if t.Internal {
 		return fmt.Errorf("%w: %q is kept by the cluster itself", kerr.InvalidRequest, t.Name)
+	}
+	if err := quota.take(len(t.Partitions)); err != nil {
+		return err
 	}
 	return a.catalog.DeleteTopic(ctx, t.ID)
 }

@@ -15,6 +15,7 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
 	resp := kmsg.NewPtrCreatePartitionsResponse()
+	quota := &mutations{quotas: c.quotas, strict: req.Version >= 3}
 	mentions := make(map[string]int, len(req.Topics))
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
@@ -30,7 +31,7 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 		out.Topic = in.Topic
 		err := fmt.Errorf("%w: topic %q is listed %d times", kerr.InvalidRequest, in.Topic, times)
 		if times == 1 {
-			err = a.addPartitions(ctx, c, in, req.ValidateOnly)
+			err = a.addPartitions(ctx, c, quota, in, req.ValidateOnly)
 		}
 		if err != nil {
 			code := a.code(err)
@@ -38,10 +39,11 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
+	resp.ThrottleMillis = quota.millis()
 	return resp
 }
 
-func (a *API) addPartitions(ctx context.Context, c caller, in *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (a *API) addPartitions(ctx context.Context, c caller, quota *mutations, in *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
 	if !a.mayTopic(c, kmsg.ACLOperationAlter, in.Topic) {
 		return kerr.TopicAuthorizationFailed
 	}
@@ -50,6 +52,16 @@ func (a *API) addPartitions(ctx context.Context, c caller, in *kmsg.CreatePartit
 		assignment = make([][]int32, 0, len(in.Assignment))
 		for _, r := range in.Assignment {
 			assignment = append(assignment, r.Replicas)
+		}
+	}
+	if quota.limited() {
+		if err := a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, true); err != nil {
+			return err
+		}
+		if t, ok := a.catalog.Topic(in.Topic); ok {
+			if err := quota.take(int(in.Count) - len(t.Partitions)); err != nil {
+				return err
+			}
 		}
 	}
 	return a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, validateOnly)

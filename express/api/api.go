@@ -16,6 +16,7 @@ import (
 	"millrace/base/limit"
 	"millrace/express/catalog"
 	"millrace/express/partition"
+	"millrace/express/quota"
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
 	"millrace/kafka/wire"
@@ -85,6 +86,7 @@ type API struct {
 	budget   *limit.Budget // of fetch responses
 	parked   chan struct{} // holds a token for each fetch that waits
 	sessions *sessions
+	quotas   *quota.Manager
 	produces sync.Pool // of *produceCall
 	fetches  sync.Pool // of *fetchReply
 }
@@ -103,6 +105,7 @@ func New(cfg Config, w World) (*API, error) {
 		budget:   limit.NewBudget(cfg.FetchBytes),
 		parked:   make(chan struct{}, cfg.MaxParkedFetches),
 		sessions: newSessions(w.Clock, w.Catalog.BrokerSettings().FetchSessionSlots),
+		quotas:   quota.New(w.Clock, w.Catalog.Quotas),
 	}
 	a.produces.New = func() any { return newProduceCall() }
 	a.fetches.New = func() any { return new(fetchReply) }
@@ -126,8 +129,12 @@ func (a *API) Handle(ctx context.Context, r *server.Request) {
 	e.handle(ctx, r)
 }
 
-// Connected lets a connection in. Listeners without a login know everybody as anonymous.
-func (a *API) Connected(_ context.Context, c *server.Conn) error {
+// Connected lets a connection in, unless its address makes too many. Listeners without a login know everybody as anonymous.
+func (a *API) Connected(ctx context.Context, c *server.Conn) error {
+	if err := a.admitConnection(ctx, c); err != nil {
+		return err
+	}
+	c.SetSession(&peer{quotas: a.quotas.Client()})
 	c.SetPrincipal(anonymous)
 	return nil
 }
@@ -144,9 +151,12 @@ func (a *API) refuse(r *server.Request, err error) {
 type caller struct {
 	conn     *server.Conn
 	clientID string
+	quotas   *quota.Client
 }
 
-func callerOf(r *server.Request) caller { return caller{conn: r.Conn, clientID: r.Header.ClientID} }
+func callerOf(r *server.Request) caller {
+	return caller{conn: r.Conn, clientID: r.Header.ClientID, quotas: quotasOf(r)}
+}
 
 // host is the client's address, as Kafka prints it: "/127.0.0.1".
 func (c caller) host() string {
@@ -165,7 +175,8 @@ func answer[Q kmsg.Request, P kmsg.Response](a *API, f func(context.Context, cal
 			a.refuse(r, err)
 			return
 		}
-		r.Reply(server.Response{Msg: f(ctx, callerOf(r), q)})
+		c := callerOf(r)
+		a.reply(r, c.quotas, f(ctx, c, q))
 	}
 }
 

@@ -58,6 +58,7 @@ type options struct {
 	static     map[string]string
 	authorizer Authorizer
 	walConfig  wal.Config
+	clock      clock.Clock // of the API alone; nil: the machine's
 }
 
 const selfID = 1
@@ -104,7 +105,10 @@ func newEnv(t testing.TB, o options) *env {
 	ran := make(chan error, 1)
 	go func() { ran <- e.catalog.Run(ctx) }()
 
-	e.api, err = New(o.config, World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Authorizer: o.authorizer, Clock: clock.System{}, Log: logger})
+	if o.clock == nil {
+		o.clock = clock.System{}
+	}
+	e.api, err = New(o.config, World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Authorizer: o.authorizer, Clock: o.clock, Log: logger})
 	must(t, err)
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)

@@ -8,6 +8,7 @@ import (
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/producer"
+	"millrace/express/quota"
 	"millrace/express/settings"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
@@ -58,6 +59,8 @@ var mappings = []mapping{
 	{catalog.ErrNewer, kerr.UnsupportedVersion},
 
 	{settings.ErrInvalid, kerr.InvalidConfig},
+	{quota.ErrInvalid, kerr.InvalidRequest},
+	{quota.ErrUnsupported, kerr.UnsupportedVersion},
 	{topic.ErrInvalidName, kerr.InvalidTopicException},
 
 	{context.DeadlineExceeded, kerr.RequestTimedOut},

@@ -81,6 +81,14 @@ type fetchPlan struct {
 	create  bool        // the client would like a session
 }
 
+// sessionID is the session that the request goes on with; 0 none.
+func (p *fetchPlan) sessionID() int32 {
+	if p.session == nil {
+		return 0
+	}
+	return p.session.id
+}
+
 // plan applies a request to its session. The codes are FETCH_SESSION_ID_NOT_FOUND,
 // INVALID_FETCH_SESSION_EPOCH and FETCH_SESSION_TOPIC_ID_ERROR.
 func (s *sessions) plan(req *kmsg.FetchRequest) (fetchPlan, kerr.Code) {

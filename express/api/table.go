@@ -51,6 +51,8 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DeleteGroups):            same(0, 2, answer(a, a.deleteGroups)),
 		int16(kmsg.IncrementalAlterConfigs): same(0, 1, answer(a, a.incrementalAlterConfigs)),
 		int16(kmsg.OffsetDelete):            same(0, 0, answer(a, a.offsetDelete)),
+		int16(kmsg.DescribeClientQuotas):    same(0, 1, answer(a, a.describeClientQuotas)),
+		int16(kmsg.AlterClientQuotas):       same(0, 1, answer(a, a.alterClientQuotas)),
 		int16(kmsg.DescribeCluster):         same(0, 2, answer(a, a.describeCluster)),
 		int16(kmsg.ListConfigResources):     same(0, 1, answer(a, a.listConfigResources)),
 		int16(kmsg.DescribeProducers):       same(0, 0, answer(a, a.describeProducers)),

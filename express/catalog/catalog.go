@@ -11,6 +11,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/kv"
+	"millrace/express/quota"
 	"millrace/express/settings"
 	"millrace/kafka/topic"
 )
@@ -89,6 +90,7 @@ type Catalog struct {
 	state       state      // guarded by feeding: the records as read
 	subscribers []*subscriber
 	following   atomic.Bool // Run feeds the view
+	quotas      atomic.Pointer[quota.Table]
 
 	mu      sync.RWMutex // guards what reads see
 	view    view
@@ -111,6 +113,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
 	}
 	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{})}
 	c.view = newView(base)
+	c.quotas.Store(quota.NewTable(nil))
 	c.ids = newProducerIDs()
 	c.reg.wake = make(chan struct{}, 1)
 	if c.clusterID, err = c.openCluster(ctx); err != nil {

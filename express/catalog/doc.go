@@ -12,6 +12,7 @@
 //	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation
 //	brokers/<id>                  a live broker, under its lease
 //	configs/brokers/<id|default>  broker configurations set at runtime
+//	quotas/<entity>               client quotas, under quota.Entity.Key
 //	producer-ids                  the next free block of producer ids
 //
 // C1: A topic is visible once its record is there, and its record is written after all its partitions; what
@@ -24,5 +25,5 @@
 // Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
 // before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to
 // topics), follow.go (the watch), register.go (lease), claim.go, topics.go, configs.go, place.go,
-// producerid.go, sweep.go.
+// producerid.go, quotas.go, sweep.go.
 package catalog

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"millrace/express/quota"
 	"millrace/express/settings"
 	"millrace/kafka/topic"
 )
@@ -53,6 +54,12 @@ type brokerRecord struct {
 type configRecord struct {
 	Version int               `json:"version"`
 	Configs map[string]string `json:"configs"`
+}
+
+// quotaRecord holds the quotas of one entity.
+type quotaRecord struct {
+	Version int          `json:"version"`
+	Values  quota.Values `json:"values"`
 }
 
 // producerIDRecord is the first producer id that was never given out.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"millrace/base/kv"
+	"millrace/express/quota"
 	"millrace/express/settings"
 	"millrace/kafka/topic"
 )
@@ -22,18 +23,20 @@ type state struct {
 	partitions map[topic.ID][]partitionRecord // by index; may hold more or fewer than the topic counts
 	brokers    map[int32]Broker
 	configs    map[string]map[string]string // by broker id, or "default"
+	quotas     map[quota.Entity]quota.Values
 
 	unreadable   map[string]bool // topics whose record cannot be read
 	dirty        map[string]bool // topics to build anew
 	dirtyBrokers bool
 	dirtyConfigs bool
+	dirtyQuotas  bool
 }
 
 func newState() state {
 	return state{
 		topics: make(map[string]topicRecord), names: make(map[topic.ID]string),
 		partitions: make(map[topic.ID][]partitionRecord), brokers: make(map[int32]Broker),
-		configs: make(map[string]map[string]string), dirty: make(map[string]bool),
+		configs: make(map[string]map[string]string), dirty: make(map[string]bool), quotas: make(map[quota.Entity]quota.Values),
 		unreadable: make(map[string]bool),
 	}
 }
@@ -81,6 +84,8 @@ func (s *state) apply(path string, e kv.Event) error {
 		return s.applyBroker(rest, e.Item, gone)
 	case "configs":
 		return s.applyConfig(strings.TrimPrefix(rest, "brokers/"), e.Item, gone)
+	case "quotas":
+		return s.applyQuota(rest, e.Item, gone)
 	default: // cluster, producer-ids, and what other rooms keep below the prefix
 		return nil
 	}
@@ -190,6 +195,9 @@ func (c *Catalog) publish() {
 	if c.state.dirtyConfigs {
 		c.publishConfigsLocked()
 	}
+	if c.state.dirtyQuotas {
+		c.quotas.Store(quota.NewTable(maps.Clone(c.state.quotas)))
+	}
 	if c.state.dirtyBrokers {
 		brokers := slices.Collect(maps.Values(c.state.brokers))
 		slices.SortFunc(brokers, func(a, b Broker) int { return int(a.ID) - int(b.ID) })
@@ -201,7 +209,7 @@ func (c *Catalog) publish() {
 		changes = c.publishTopicLocked(changes, name)
 	}
 	c.view.rev = c.state.rev
-	c.state.dirtyConfigs, c.state.dirtyBrokers = false, false
+	c.state.dirtyConfigs, c.state.dirtyBrokers, c.state.dirtyQuotas = false, false, false
 	clear(c.state.dirty)
 	c.mu.Unlock()
 

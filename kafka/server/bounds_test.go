@@ -330,6 +330,29 @@ func TestThrottleRepliesFirstAndThenMutes(t *testing.T) {
 	})
 }
 
+func TestThrottleBeyondIdleTimeEndsTheConnection(t *testing.T) {
+	h := &fake{handle: func(_ context.Context, r *Request) {
+		r.Conn.Mute(time.Hour)
+		r.Reply(Response{Buffers: net.Buffers{bytes.Clone(r.Body)}})
+	}}
+	inBubble(t, Config{IdleTimeout: 10 * time.Minute}, h, func(s *Server, ln *pipeListener) {
+		c := ln.dial()
+		for _, body := range []string{"first", "second"} {
+			if _, err := c.Write(frame(wire.RequestHeader{Key: 3, Version: 1}, []byte(body))); err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			n, err := c.Read(make([]byte, 100))
+			if d := time.Since(start); body == "second" && (err == nil || d != 10*time.Minute) {
+				t.Errorf("second: %d bytes, error %v after %v", n, err, d)
+			}
+		}
+		if n := s.Metrics().IdleEnded.Load(); n != 1 {
+			t.Errorf("%d connections ended as idle", n)
+		}
+	})
+}
+
 func TestCloseWaitsForRequestsInFlight(t *testing.T) {
 	h := &fake{handle: func(_ context.Context, r *Request) {
 		time.AfterFunc(5*time.Second, func() { r.Reply(Response{Buffers: net.Buffers{[]byte("late")}}) })

@@ -133,6 +133,20 @@ func (c *Conn) SetSession(v any) { set(c, &c.session, v) }
 // header: the login after SaslHandshake version 0. Call it in Handle, before the reply.
 func (c *Conn) SetRaw(raw bool) { set(c, &c.raw, raw) }
 
+// Mute lets no further request of the connection in for d from now on; one that is being handled is answered. It is what
+// Response.Throttle does, for a client that is to wait before its answer is there.
+func (c *Conn) Mute(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	until := c.srv.world.Clock.Now().Add(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until.After(c.muteUntil) {
+		c.muteUntil = until
+	}
+}
+
 // Close cuts the connection at once. Replies not yet written are dropped. It does not wait.
 func (c *Conn) Close() { c.shut() }
 
@@ -336,14 +350,20 @@ func (c *Conn) setReadDeadline(t time.Time) error {
 	return c.nc.SetReadDeadline(t)
 }
 
-// waitMute waits until a throttled connection may go on.
+// waitMute waits until a throttled connection may go on. One that is to wait for longer than it may be idle ends then:
+// nothing is read meanwhile, so whether the client is still there does not show.
 func (c *Conn) waitMute() error {
 	for {
-		d := get(c, &c.muteUntil).Sub(c.srv.world.Clock.Now())
-		if d <= 0 {
+		now := c.srv.world.Clock.Now()
+		mute := get(c, &c.muteUntil).Sub(now)
+		if mute <= 0 {
 			return nil
 		}
-		if !sleep(c.ctx, d) {
+		idle := c.requestDeadline().Sub(now)
+		if idle <= 0 {
+			return errIdle
+		}
+		if !sleep(c.ctx, min(mute, idle)) {
 			return errDrain
 		}
 	}

@@ -69,6 +69,9 @@ func (r *Response) bytes() int {
 	return n
 }
 
+// Size returns the bytes of the frame, without its size prefix.
+func (r *Request) Size() int { return int(r.budget) }
+
 // FreeBody gives the frame back before the request is answered; Body is nil then. A handler that waits long and has
 // decoded the request calls it, so that its memory serves others. Not safe to call at the same time as an answer.
 func (r *Request) FreeBody() {
@@ -131,6 +134,7 @@ func (r *Request) abandon() {
 func (r *Request) finish(resp Response, none bool) {
 	c := r.Conn
 	r.FreeBody()
+	c.Mute(resp.Throttle)
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -139,11 +143,6 @@ func (r *Request) finish(resp Response, none bool) {
 	}
 	r.resp, r.none, r.ready = resp, none, true
 	c.queueBytes += resp.bytes()
-	if resp.Throttle > 0 {
-		if until := c.srv.world.Clock.Now().Add(resp.Throttle); until.After(c.muteUntil) {
-			c.muteUntil = until
-		}
-	}
 	// The reader writes when it comes back from Handle; only the request in its hands may wait for that.
 	due := c.handling != r && c.claimFlushLocked()
 	start := due && !c.hasWriter

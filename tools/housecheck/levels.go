@@ -31,6 +31,7 @@ func plan() []room {
 		{"express/quota", "2"},
 		{"express/producer", "2"},
 		{"express/settings", "2"},
+		{"express/quota", "2"},
 		{"engine", "2"},
 		{"express/catalog", "3"},
 		{"express/owner", "3"},

@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/express/quota"
+	"millrace/kafka/kerr"
+	"millrace/kafka/server"
+)
+
+// peer is what the API keeps with a connection. It belongs to the connection's reader goroutine.
+type peer struct {
+	quotas quota.Client
+}
+
+// errTooManyConnections ends a connection of an address that makes them faster than its quota.
+var errTooManyConnections = errors.New("api: the address makes connections faster than its quota")
+
+// admitConnection turns a connection away that comes too early, after the time that it came too early by: the client
+// must not be able to try again at once.
+func (a *API) admitConnection(ctx context.Context, c *server.Conn) error {
+	at, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return nil // no address, no quota
+	}
+	wait := a.quotas.Connect(at.Addr().Unmap())
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return errTooManyConnections
+}
+
+// quotasOf returns the quotas of who sent r.
+func quotasOf(r *server.Request) *quota.Client {
+	p := r.Conn.Session().(*peer)
+	p.quotas.Identify(strings.TrimPrefix(r.Conn.Principal(), "User:"), r.Header.ClientID)
+	return &p.quotas
+}
+
+// reply answers with msg and mutes the connection for as long as msg says, or for the time that the broker spent on the
+// request. Handlers that answer with more than a message do that by themselves.
+func (a *API) reply(r *server.Request, q *quota.Client, msg kmsg.Response) {
+	throttle := a.spent(r, q, 0)
+	if t, ok := msg.(kmsg.ThrottleResponse); ok {
+		millis, _ := t.Throttle()
+		throttle = max(throttle, time.Duration(millis)*time.Millisecond)
+	}
+	if t, ok := msg.(kmsg.SetThrottleResponse); ok && throttle > 0 {
+		t.SetThrottle(int32(throttle.Milliseconds()))
+	}
+	r.Reply(server.Response{Msg: msg, Throttle: throttle})
+}
+
+// spent records the time since the request came, less what it waited, and returns the throttle that follows.
+func (a *API) spent(r *server.Request, q *quota.Client, waited time.Duration) time.Duration {
+	if !q.Limited(quota.Request) {
+		return 0
+	}
+	d := max(a.world.Clock.Now().Sub(r.Received)-waited, 0)
+	if waits(r.Header.Key) {
+		d = min(d, waitedMost)
+	}
+	return q.Record(quota.Request, 100*d.Seconds())
+}
+
+// waitedMost is what a request counts at most whose handler waits for others: for members of a group, the log or etcd.
+const waitedMost = time.Millisecond
+
+// waits says whether most of the time that a key takes is spent waiting.
+func waits(key int16) bool {
+	switch kmsg.Key(key) {
+	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetDelete, kmsg.DeleteGroups, kmsg.FindCoordinator,
+		kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.DeleteRecords, kmsg.InitProducerID,
+		kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.AlterClientQuotas:
+		return true
+	default:
+		return false
+	}
+}
+
+// mutations is the quota on changes of the cluster for one request (KIP-599). A strict one refuses changes while
+// the quota is overdrawn, which clients of older versions do not know.
+type mutations struct {
+	quotas *quota.Client
+	strict bool
+	wait   time.Duration
+}
+
+// limited reports whether there is a quota, so that counting partitions is worth it.
+func (m *mutations) limited() bool { return m.quotas.Limited(quota.Mutation) }
+
+// take counts partitions that are about to be created or deleted. The error is THROTTLING_QUOTA_EXCEEDED.
+func (m *mutations) take(partitions int) error {
+	wait, ok := m.quotas.Mutate(partitions, m.strict)
+	m.wait = max(m.wait, wait)
+	if !ok {
+		return kerr.ThrottlingQuotaExceeded
+	}
+	return nil
+}
+
+// millis is the throttle for the response.
+func (m *mutations) millis() int32 { return int32(m.wait.Milliseconds()) }
