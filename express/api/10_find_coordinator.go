@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/catalog"
 	"millrace/kafka/kerr"
 )
 
@@ -14,9 +15,9 @@ import (
 //   - v1 type of coordinator, v3 flexible, v4 several keys (KIP-699), v5 TRANSACTION_ABORTABLE (KIP-890)
 //   - v6 share groups (KIP-932)
 //
-// A group is coordinated by the owner of its partition of __consumer_offsets, which is created here at its
-// first use. Transactions and share groups are not served: asking for their coordinators is refused with a
-// message.
+// A group is coordinated by the owner of its partition of __consumer_offsets, a transactional id by that of
+// its partition of __transaction_state. The topics are created here at their first use. Share groups are not
+// served: asking for their coordinators is refused with a message.
 
 // Types of coordinators.
 const (
@@ -24,9 +25,6 @@ const (
 	coordinatorTransaction int8 = 1
 	coordinatorShare       int8 = 2
 )
-
-// errNoTransactions refuses everything that has a transactional id. The code is one that no client retries.
-var errNoTransactions = fmt.Errorf("%w: transactions are not served by this broker", kerr.InvalidRequest)
 
 func (a *API) findCoordinator(ctx context.Context, c caller, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
 	ctx, cancel := withTimeout(ctx, 0)
@@ -55,24 +53,36 @@ func (a *API) coordinator(ctx context.Context, c caller, kind int8, key string) 
 		out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
 		return out
 	}
-	switch {
-	case kind == coordinatorTransaction:
-		return fail(errNoTransactions)
-	case kind == coordinatorShare:
-		return fail(fmt.Errorf("%w: share groups are not served by this broker", kerr.InvalidRequest))
-	case kind != coordinatorGroup:
-		return fail(fmt.Errorf("%w: no coordinators of type %d", kerr.InvalidRequest, kind))
-	case !a.mayGroup(c, kmsg.ACLOperationDescribe, key):
-		return fail(kerr.GroupAuthorizationFailed)
-	}
-	t, err := a.consumerOffsets(ctx)
+	t, index, err := a.coordinated(ctx, c, kind, key)
 	if err != nil {
 		return fail(err)
 	}
-	b, _, ok := a.leader(t, a.world.Groups.PartitionFor(key))
+	b, _, ok := a.leader(t, index)
 	if !ok {
 		return fail(kerr.CoordinatorNotAvailable)
 	}
 	out.NodeID, out.Host, out.Port = b.ID, b.Host, b.Port
 	return out
+}
+
+// coordinated finds the partition whose owner coordinates key.
+func (a *API) coordinated(ctx context.Context, c caller, kind int8, key string) (t *catalog.Topic, index int32, err error) {
+	switch kind {
+	case coordinatorGroup:
+		if !a.mayGroup(c, kmsg.ACLOperationDescribe, key) {
+			return nil, 0, kerr.GroupAuthorizationFailed
+		}
+		t, err = a.consumerOffsets(ctx)
+		return t, a.world.Groups.PartitionFor(key), err
+	case coordinatorTransaction:
+		if !a.mayTransactionalID(c, kmsg.ACLOperationDescribe, key) {
+			return nil, 0, kerr.TransactionalIDAuthorizationFailed
+		}
+		t, err = a.transactionState(ctx)
+		return t, a.world.Transactions.PartitionFor(key), err
+	case coordinatorShare:
+		return nil, 0, fmt.Errorf("%w: share groups are not served by this broker", kerr.InvalidRequest)
+	default:
+		return nil, 0, fmt.Errorf("%w: no coordinators of type %d", kerr.InvalidRequest, kind)
+	}
 }

@@ -15,8 +15,7 @@ import (
 //   - v1 throttle, v2 flexible, v3 the present id and epoch, to bump (KIP-360), v4 PRODUCER_FENCED (KIP-588)
 //   - v5 TRANSACTION_ABORTABLE (KIP-890)
 //
-// Without a transactional id every call gives a new id with epoch 0, as in Kafka. With one the request is
-// refused: transactions are not served.
+// Without a transactional id every call gives a new id with epoch 0, as in Kafka.
 
 func (a *API) initProducerID(ctx context.Context, c caller, req *kmsg.InitProducerIDRequest) *kmsg.InitProducerIDResponse {
 	ctx, cancel := withTimeout(ctx, 0)
@@ -26,10 +25,16 @@ func (a *API) initProducerID(ctx context.Context, c caller, req *kmsg.InitProduc
 	var id int64
 	var err error
 	switch {
-	case req.TransactionalID != nil:
-		err = errNoTransactions
-	case !a.mayCluster(c, kmsg.ACLOperationIdempotentWrite):
+	case req.TransactionalID != nil && !a.mayTransactionalID(c, kmsg.ACLOperationWrite, *req.TransactionalID):
+		err = kerr.TransactionalIDAuthorizationFailed
+	case req.TransactionalID == nil && !a.mayCluster(c, kmsg.ACLOperationIdempotentWrite):
 		err = kerr.ClusterAuthorizationFailed
+	case (req.ProducerID == -1) != (req.ProducerEpoch == -1):
+		err = kerr.InvalidRequest
+	case req.TransactionalID != nil:
+		resp = a.world.Transactions.InitProducerID(ctx, req)
+		resp.ErrorCode = int16(fencedFrom(4, req.Version, kerr.Code(resp.ErrorCode)))
+		return resp
 	default:
 		id, err = a.catalog.NextProducerID(ctx)
 	}

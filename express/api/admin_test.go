@@ -598,8 +598,7 @@ func TestDescribeLogDirsAndListConfigResources(t *testing.T) {
 	}
 }
 
-// Gotcha 17: producers are idempotent by default, so InitProducerId works without transactions; a
-// transactional id is refused with a code that no client retries.
+// Gotcha 17: producers are idempotent by default, so InitProducerId works without a transactional id.
 func TestGotcha17InitProducerID(t *testing.T) {
 	e := newEnv(t, options{})
 	c := e.dial()
@@ -611,16 +610,5 @@ func TestGotcha17InitProducerID(t *testing.T) {
 			t.Errorf("v%d: %+v", version, resp)
 		}
 		seen[resp.ProducerID] = true
-		q.TransactionalID = kmsg.StringPtr("tx")
-		resp = ask[*kmsg.InitProducerIDResponse](c, version, q)
-		if code := kerr.Code(resp.ErrorCode); code == kerr.None || code.Retriable() || resp.ProducerID != -1 {
-			t.Errorf("v%d: %+v", version, resp)
-		}
-	}
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.CoordinatorType, find.CoordinatorKeys = 1, []string{"tx"}
-	out := ask[*kmsg.FindCoordinatorResponse](c, 4, find).Coordinators[0]
-	if kerr.Code(out.ErrorCode).Retriable() || out.ErrorCode == 0 || !strings.Contains(*out.ErrorMessage, "transactions are not served") {
-		t.Errorf("%+v", out)
 	}
 }

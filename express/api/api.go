@@ -15,6 +15,7 @@ import (
 	"millrace/base/clock"
 	"millrace/base/limit"
 	"millrace/express/catalog"
+	"millrace/express/coord"
 	"millrace/express/partition"
 	"millrace/express/quota"
 	"millrace/kafka/server"
@@ -68,6 +69,7 @@ type World struct {
 	Partitions   Partitions
 	Groups       Groups
 	Transactions Transactions
+	Markers      coord.Markers
 	Authorizer   Authorizer // nil: everybody may do everything
 	Clock        clock.Clock
 	Log          *slog.Logger

@@ -35,7 +35,8 @@ func softwareRequest(name, version string) *kmsg.ApiVersionsRequest {
 var versions42 = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5},
 	14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
-	33: {0, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 47: {0, 0}, 48: {0, 1}, 49: {0, 1}, 60: {0, 2}, 61: {0, 0},
+	24: {0, 5}, 25: {0, 4}, 26: {0, 5}, 27: {1, 2}, 28: {0, 5}, 33: {0, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1},
+	47: {0, 0}, 48: {0, 1}, 49: {0, 1}, 60: {0, 2}, 61: {0, 0}, 65: {0, 0}, 66: {0, 2},
 	74: {0, 1}, 75: {0, 0},
 }
 
@@ -151,7 +152,7 @@ func TestGotcha04FeaturesByVersion(t *testing.T) {
 		}
 	}
 	for _, f := range features() {
-		if f.name == "transaction.version" || f.name == "group.version" || f.name == "share.version" {
+		if f.name == "group.version" || f.name == "share.version" {
 			t.Errorf("%s is listed and not served", f.name)
 		}
 	}

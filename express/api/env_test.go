@@ -23,6 +23,7 @@ import (
 	"millrace/base/slab"
 	"millrace/express/catalog"
 	"millrace/express/coord"
+	"millrace/express/machine"
 	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/express/segment"
@@ -48,6 +49,7 @@ type env struct {
 
 	world      partition.World
 	groups     *coord.Coordinator
+	txns       *coord.Transactions
 	mu         sync.Mutex
 	partitions map[topic.Partition]*partition.Partition
 }
@@ -74,7 +76,7 @@ func newEnv(t testing.TB, o options) *env {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	e.addr = ln.Addr().String()
-	static := map[string]string{"offsets.topic.num.partitions": "3", "group.initial.rebalance.delay.ms": "0"}
+	static := map[string]string{"offsets.topic.num.partitions": "3", "transaction.state.log.num.partitions": "3", "group.initial.rebalance.delay.ms": "0"}
 	for k, v := range o.static {
 		static[k] = v
 	}
@@ -100,6 +102,10 @@ func newEnv(t testing.TB, o options) *env {
 		Settings: func() coord.GroupSettings { return coord.FromBroker(e.catalog.BrokerSettings()) }},
 		coord.World{Clock: clock.System{}, Log: logger, Topics: topics{e.catalog}})
 	must(t, err)
+	e.txns, err = coord.NewTransactions(ctx, coord.TransactionConfig{Partitions: 3,
+		Settings: func() coord.TransactionSettings { return coord.TransactionsFromBroker(e.catalog.BrokerSettings()) }},
+		coord.TransactionWorld{Clock: clock.System{}, Log: logger, Markers: e, NextProducerID: e.catalog.NextProducerID})
+	must(t, err)
 	unsubscribe := e.catalog.Subscribe(func(old, now *catalog.Topic) { e.follow(ctx, old, now) })
 	must(t, e.catalog.Register(ctx))
 	ran := make(chan error, 1)
@@ -108,7 +114,8 @@ func newEnv(t testing.TB, o options) *env {
 	if o.clock == nil {
 		o.clock = clock.System{}
 	}
-	e.api, err = New(o.config, World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Authorizer: o.authorizer, Clock: o.clock, Log: logger})
+	e.api, err = New(o.config, World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
+		Authorizer: o.authorizer, Clock: o.clock, Log: logger})
 	must(t, err)
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)
@@ -117,6 +124,7 @@ func newEnv(t testing.TB, o options) *env {
 	t.Cleanup(func() {
 		stop, done := context.WithTimeout(context.Background(), 10*time.Second)
 		defer done()
+		e.txns.Close()
 		e.groups.Close()
 		must(t, srv.Close(stop))
 		<-served
@@ -179,7 +187,34 @@ func (e *env) follow(ctx context.Context, old, now *catalog.Topic) {
 				e.t.Errorf("load groups: %v", err)
 			}
 		}
+		if now.Name == topic.TransactionState {
+			if err := e.txns.Load(ctx, id.Index, part.Epoch, offsetsLog{p}); err != nil {
+				e.t.Errorf("load transactions: %v", err)
+			}
+		}
 	}
+}
+
+// WriteMarker implements coord.Markers.
+func (e *env) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error {
+	t, ok := e.catalog.Topic(tp.Topic)
+	if !ok {
+		return kerr.UnknownTopicOrPartition
+	}
+	if tp.Topic == topic.ConsumerOffsets {
+		if code := e.groups.EndTransaction(ctx, tp.Partition, m); code != kerr.None {
+			return code
+		}
+		return nil
+	}
+	p, ok := e.Partition(topic.Partition{Topic: t.ID, Index: tp.Partition})
+	if !ok {
+		return kerr.NotLeaderOrFollower
+	}
+	done := make(chan error, 1)
+	p.WriteMarker(ctx, record.Marker{ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch},
+		func(a partition.Appended) { done <- a.Err })
+	return <-done
 }
 
 // Partition implements Partitions.

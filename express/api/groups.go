@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/catalog"
+	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
 )
 
@@ -30,6 +31,8 @@ type Groups interface {
 	// OffsetCommit blocks until the commit is durable. It checks that topics exist, and finds them by name or
 	// id as the version says.
 	OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse
+	// TxnOffsetCommit is OffsetCommit in a transaction. verify makes sure that the group's partition is part of it.
+	TxnOffsetCommit(ctx context.Context, req *kmsg.TxnOffsetCommitRequest, verify func(context.Context) kerr.Code) *kmsg.TxnOffsetCommitResponse
 	// OffsetFetch finds topics likewise.
 	OffsetFetch(ctx context.Context, req *kmsg.OffsetFetchRequest) *kmsg.OffsetFetchResponse
 	// OffsetDelete deletes committed offsets of topics that the group is not subscribed to.
@@ -45,19 +48,24 @@ type Groups interface {
 
 // consumerOffsets gives the topic that keeps groups, and creates it at its first use.
 func (a *API) consumerOffsets(ctx context.Context) (*catalog.Topic, error) {
+	return a.internalTopic(ctx, catalog.NewTopic{
+		Name: topic.ConsumerOffsets, Partitions: a.catalog.BrokerSettings().OffsetsTopicPartitions, ReplicationFactor: -1,
+		Configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"},
+	})
+}
+
+// internalTopic gives a topic that the cluster keeps for itself, and creates it if it does not exist.
+func (a *API) internalTopic(ctx context.Context, wanted catalog.NewTopic) (*catalog.Topic, error) {
 	for {
-		if t, ok := a.catalog.Topic(topic.ConsumerOffsets); ok {
+		if t, ok := a.catalog.Topic(wanted.Name); ok {
 			return t, nil
 		}
-		t, err := a.catalog.CreateTopic(ctx, catalog.NewTopic{
-			Name: topic.ConsumerOffsets, Partitions: a.catalog.BrokerSettings().OffsetsTopicPartitions, ReplicationFactor: -1,
-			Configs: map[string]string{"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"},
-		})
+		t, err := a.catalog.CreateTopic(ctx, wanted)
 		if err == nil {
 			return t, nil
 		}
 		if !errors.Is(err, catalog.ErrTopicExists) {
-			return nil, fmt.Errorf("topic of the groups: %w", err)
+			return nil, fmt.Errorf("topic %s: %w", wanted.Name, err)
 		}
 		// Another broker was quicker: its topic is about to come into the view.
 		select {

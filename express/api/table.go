@@ -43,6 +43,13 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DeleteTopics):            same(1, 6, answer(a, a.deleteTopics)),
 		int16(kmsg.DeleteRecords):           same(0, 2, answer(a, a.deleteRecords)),
 		int16(kmsg.InitProducerID):          same(0, 5, answer(a, a.initProducerID)),
+		int16(kmsg.AddPartitionsToTxn):      same(0, 5, answer(a, a.addPartitionsToTxn)),
+		int16(kmsg.AddOffsetsToTxn):         same(0, 4, answer(a, a.addOffsetsToTxn)),
+		int16(kmsg.EndTxn):                  same(0, 5, answer(a, a.endTxn)),
+		int16(kmsg.WriteTxnMarkers):         same(1, 2, answer(a, a.writeTxnMarkers)),
+		int16(kmsg.TxnOffsetCommit):         same(0, 5, answer(a, a.txnOffsetCommit)),
+		int16(kmsg.DescribeTransactions):    same(0, 0, answer(a, a.describeTransactions)),
+		int16(kmsg.ListTransactions):        same(0, 2, answer(a, a.listTransactions)),
 		int16(kmsg.OffsetForLeaderEpoch):    same(2, 4, answer(a, a.offsetForLeaderEpoch)),
 		int16(kmsg.DescribeConfigs):         same(1, 4, answer(a, a.describeConfigs)),
 		int16(kmsg.AlterConfigs):            same(0, 2, answer(a, a.alterConfigs)),
@@ -67,8 +74,11 @@ type feature struct {
 	finalized int16 // in force
 }
 
-// features lists what clients may rely on. group.version, transaction.version and share.version come here
-// once they are served: clients turn those protocols on when they see them.
+// features lists what clients may rely on. group.version and share.version come here once they are served:
+// clients turn those protocols on when they see them.
 func features() []feature {
-	return []feature{{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel}}
+	return []feature{
+		{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel},
+		{name: "transaction.version", min: 0, max: 2, finalized: 2},
+	}
 }

@@ -1,6 +1,6 @@
 // Package coord has the coordinators of one broker: a runtime that drives one pure machine (package machine) for each partition
 // of an internal topic that the broker owns, and the calls of those machines as the API wants them. Coordinator is the one of
-// groups, on __consumer_offsets.
+// groups, on __consumer_offsets; Transactions is the one of transactional ids, on __transaction_state.
 //
 // Flow: API call -> queue of the partition -> machine -> records -> one batch in the log -> durable -> machine -> reply.
 // While the log has a batch, what other requests want to append waits and shares the next one, so many commits cost one
@@ -26,6 +26,10 @@
 // and Close wait for it. Runtime.mu protects the table of partitions, shard.mu the list of what it was told; neither is
 // held while the other is taken or while anything blocks.
 //
+// The machine of transactions also has work that blocks: markers to write, and producer ids to get. A bounded number of
+// goroutines does it, and the outcomes come back as events (Tell). They are lost with the machine, and the next one begins anew.
+//
 // Files: runtime.go (load and unload), shard.go (a partition's goroutine, appends), call.go, replay.go; coordinator.go (groups),
-// api.go (their calls), offsets.go (commit and fetch).
+// api.go (their calls), offsets.go (commit and fetch), txn_offsets.go (those of transactions); transactions.go (transactional
+// ids), transactions_api.go (their calls), work.go (what may block).
 package coord

@@ -67,7 +67,7 @@ type Config[M Machine] struct {
 	Partitions int32                  // of the topic; at least 1, no default
 	New        func(index int32) M    // makes an empty machine for a partition
 	Configure  func(M)                // nil, or called before each event, so that configuration changes take effect at once
-	After      func(index int32, m M) // nil, or called by the partition's goroutine after each event
+	After      func(index int32, m M) // nil, or called by the partition's goroutine after the load and each event
 	Every      func() time.Duration   // between calls of Machine.Expire; nil or 0: 10 minutes
 	QueueLen   int                    // requests that wait for one partition before callers do; default 256
 	BatchBytes int                    // most record bytes in one batch, unless a single request needs more; default 512 KiB

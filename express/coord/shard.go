@@ -70,6 +70,7 @@ func (s *shard[M]) run(ctx context.Context) {
 	defer close(s.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	s.after() // Loaded may have left work
 	for {
 		s.flush(ctx)
 		timer.Reset(s.untilNext())
@@ -93,9 +94,13 @@ func (s *shard[M]) run(ctx context.Context) {
 			s.configure()
 		}
 		s.tick()
-		if s.c.cfg.After != nil {
-			s.c.cfg.After(s.index, s.machine)
-		}
+		s.after()
+	}
+}
+
+func (s *shard[M]) after() {
+	if s.c.cfg.After != nil {
+		s.c.cfg.After(s.index, s.machine)
 	}
 }
 

@@ -120,6 +120,7 @@ func failTxnCommit(r *kmsg.TxnOffsetCommitResponse, code kerr.Code) {
 // forgotten. The answer is an EndTxnResponse that carries nothing but the error.
 func (m *Machine) EndTransaction(now time.Time, t Ticket, marker machine.Marker) Effects {
 	m.now = now
+	m.ended++
 	m.nextAppend++
 	id := m.nextAppend
 	m.appends[id] = &appending{marker: &marker, done: []func(kerr.Code){func(code kerr.Code) {
@@ -134,6 +135,9 @@ func (m *Machine) EndTransaction(now time.Time, t Ticket, marker machine.Marker)
 	m.out.Appends = append(m.out.Appends, machine.Append{ID: id, Marker: &marker})
 	return m.take()
 }
+
+// Ended is how often EndTransaction was called. While it stays the same, no transaction that was open has ended.
+func (m *Machine) Ended() int64 { return m.ended }
 
 // ReplayMarker takes in the end of a transaction.
 func (m *Machine) ReplayMarker(marker machine.Marker) { m.endTransaction(marker) }

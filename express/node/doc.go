@@ -5,7 +5,7 @@
 // broker that held the log before is dead once we have it), the log (replay
 // needs nobody else), the catalog (what exists), the claim (a higher leader
 // epoch for every partition, so that nobody mistakes us for the incarnation
-// before), the partitions, the group coordinator, the registration (others see
+// before), the coordinators, the partitions, the registration (others see
 // the broker), the listener last: an answer on it means that the broker takes
 // produce.
 //
@@ -13,6 +13,7 @@
 // requests in flight get their answers, the log is made durable and sealed.
 //
 // Files: node.go (the order), rooms.go (what is built of what), registry.go
-// (partitions in step with the catalog), groups.go (the coordinator's logs),
+// (partitions in step with the catalog), coordinators.go (their
+// partitions and logs), markers.go (ends of transactions),
 // engine.go (how an agent runs and probes it).
 package node

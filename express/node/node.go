@@ -148,6 +148,6 @@ func (b *broker) serve(ctx context.Context, l net.Listener) error {
 	if err := b.catalog.Deregister(stop); err != nil {
 		b.logger.Warn("registration is left to expire", "err", err)
 	}
-	b.groups.close()
+	b.coordinators.close()
 	return errors.Join(b.server.Close(stop), <-served)
 }

@@ -35,16 +35,17 @@ const openReaders = 512
 
 // broker is the rooms of one running broker.
 type broker struct {
-	logger    *slog.Logger
-	log       *wal.Log
-	catalog   *catalog.Catalog
-	registry  *registry
-	groups    *groups
-	cleaner   *cleaner.Cleaner
-	server    *server.Server
-	unfollow  func()
-	endRooms  context.CancelFunc // ends loads and removals
-	manifests *manifest.Store
+	logger       *slog.Logger
+	log          *wal.Log
+	catalog      *catalog.Catalog
+	registry     *registry
+	coordinators *coordinators
+	markers      *markers
+	cleaner      *cleaner.Cleaner
+	server       *server.Server
+	unfollow     func()
+	endRooms     context.CancelFunc // ends loads, removals and marker writes
+	manifests    *manifest.Store
 }
 
 // budget is how a broker's memory is given out. What is left is for the
@@ -97,7 +98,7 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	if err := b.catalog.Claim(ctx); err != nil {
 		return nil, err
 	}
-	if err := b.openGroups(w); err != nil {
+	if err := b.openCoordinators(rooms, w); err != nil {
 		return nil, err
 	}
 	segments := segment.NewCache(w.Objects, openReaders)
@@ -109,9 +110,9 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 			Inflate: limit.NewBudget(share.inflate),
 			Retire:  func(keys []string) { b.cleaner.Retire(keys) },
 		},
-		opened:  func(t *catalog.Topic, p *partition.Partition) { b.groups.opened(rooms, t, p) },
-		closed:  b.groups.closed,
-		deleted: b.groups.deleted,
+		opened:  func(t *catalog.Topic, p *partition.Partition) { b.coordinators.opened(rooms, t, p) },
+		closed:  b.coordinators.closed,
+		deleted: b.coordinators.deleted,
 	}
 	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
 		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
@@ -185,26 +186,43 @@ func (b *broker) exists(id topic.Partition) bool {
 	return ok && int(id.Index) < len(t.Partitions)
 }
 
-func (b *broker) openGroups(w World) error {
-	n := b.catalog.BrokerSettings().OffsetsTopicPartitions
-	if t, ok := b.catalog.Topic(topic.ConsumerOffsets); ok {
-		n = int32(len(t.Partitions)) // groups stay where the existing topic has them
-	}
-	c, err := coord.New(coord.GroupConfig{
-		Partitions: n,
+func (b *broker) openCoordinators(ctx context.Context, w World) error {
+	groups, err := coord.New(coord.GroupConfig{
+		Partitions: b.partitionsOf(topic.ConsumerOffsets, b.catalog.BrokerSettings().OffsetsTopicPartitions),
 		Settings:   func() coord.GroupSettings { return coord.FromBroker(b.catalog.BrokerSettings()) },
 	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: topics{b.catalog}})
 	if err != nil {
 		return err
 	}
-	b.groups = newGroups(c, w.Log)
+	b.markers = &markers{
+		catalog: b.catalog, groups: groups, clock: w.Clock,
+		partition: func(id topic.Partition) (*partition.Partition, bool) { return b.registry.Partition(id) },
+	}
+	transactions, err := coord.NewTransactions(ctx, coord.TransactionConfig{
+		Partitions: b.partitionsOf(topic.TransactionState, b.catalog.BrokerSettings().TransactionTopicPartitions),
+		Settings:   func() coord.TransactionSettings { return coord.TransactionsFromBroker(b.catalog.BrokerSettings()) },
+	}, coord.TransactionWorld{Clock: w.Clock, Log: w.Log, Markers: b.markers, NextProducerID: b.catalog.NextProducerID})
+	if err != nil {
+		return err
+	}
+	b.coordinators = newCoordinators(groups, transactions, w.Log)
 	return nil
+}
+
+// partitionsOf is the number of partitions of an internal topic: what it keeps
+// stays where it is if the configuration changes after its creation.
+func (b *broker) partitionsOf(name string, configured int32) int32 {
+	if t, ok := b.catalog.Topic(name); ok {
+		return int32(len(t.Partitions))
+	}
+	return configured
 }
 
 // openFront makes what clients see.
 func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) error {
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
-		Catalog: b.catalog, Partitions: b.registry, Groups: b.groups.coordinator, Clock: w.Clock, Log: w.Log,
+		Catalog: b.catalog, Partitions: b.registry, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
+		Transactions: b.coordinators.transactions, Markers: b.markers,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
 			if err != nil {
@@ -228,8 +246,8 @@ func (b *broker) close(ctx context.Context) error {
 	defer cancel()
 	b.unfollow()
 	b.endRooms()
-	if b.groups != nil {
-		b.groups.close()
+	if b.coordinators != nil {
+		b.coordinators.close()
 	}
 	if b.registry != nil {
 		b.registry.closeAll()

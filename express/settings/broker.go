@@ -26,6 +26,14 @@ type Broker struct {
 	CleanerDedupeBytes           int64             // log.cleaner.dedupe.buffer.size; default 32 MiB
 	FetchMaxBytes                int32             // fetch.max.bytes; default 55 MiB
 	FetchSessionSlots            int               // max.incremental.fetch.session.cache.slots; default 1000
+	TransactionMaxTimeoutMs      int32             // transaction.max.timeout.ms; default 15 minutes
+	TransactionAbortCheckMs      int32             // transaction.abort.timed.out.transaction.cleanup.interval.ms; default 10 s
+	TransactionalIDExpirationMs  int32             // transactional.id.expiration.ms; default 7 days
+	TransactionalIDCheckMs       int32             // transaction.remove.expired.transaction.cleanup.interval.ms; default 1 hour
+	TransactionTopicPartitions   int32             // transaction.state.log.num.partitions; default 50
+	TransactionTopicSegmentBytes int32             // transaction.state.log.segment.bytes; default 100 MiB
+	TransactionTopicMinISR       int32             // transaction.state.log.min.isr; default 2
+	VerifyTransactions           bool              // transaction.partition.verification.enable; default true
 	TopicDefaults                map[string]string // the overrides that are defaults of topic configurations; not to be changed
 	Overrides                    map[string]string // everything set at runtime, nearest layer first; not to be changed
 
@@ -93,6 +101,7 @@ func (b *Broker) read(v *values) {
 	b.CleanerDedupeBytes = v.number("log.cleaner.dedupe.buffer.size")
 	b.FetchMaxBytes = int32(v.number("fetch.max.bytes"))
 	b.FetchSessionSlots = int(v.number("max.incremental.fetch.session.cache.slots"))
+	b.readTransactions(v)
 	b.TopicDefaults = make(map[string]string)
 	for _, k := range topicKeys {
 		for _, s := range chain(&k) {
@@ -101,6 +110,17 @@ func (b *Broker) read(v *values) {
 			}
 		}
 	}
+}
+
+func (b *Broker) readTransactions(v *values) {
+	b.TransactionMaxTimeoutMs = int32(v.number("transaction.max.timeout.ms"))
+	b.TransactionAbortCheckMs = int32(v.number("transaction.abort.timed.out.transaction.cleanup.interval.ms"))
+	b.TransactionalIDExpirationMs = int32(v.number("transactional.id.expiration.ms"))
+	b.TransactionalIDCheckMs = int32(v.number("transaction.remove.expired.transaction.cleanup.interval.ms"))
+	b.TransactionTopicPartitions = int32(v.number("transaction.state.log.num.partitions"))
+	b.TransactionTopicSegmentBytes = int32(v.number("transaction.state.log.segment.bytes"))
+	b.TransactionTopicMinISR = int32(v.number("transaction.state.log.min.isr"))
+	b.VerifyTransactions = v.flag("transaction.partition.verification.enable")
 }
 
 // checkTogether finds values that are each within bounds but contradict each other.

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"millrace/base/slab"
+	"millrace/express/catalog"
+	"millrace/express/coord"
+	"millrace/express/partition"
+	"millrace/express/producer"
+	"millrace/kafka/kerr"
+	"millrace/kafka/record"
+	"millrace/kafka/topic"
+)
+
+// loadsAtOnce bounds how many partitions of internal topics replay at a time.
+const loadsAtOnce = 4
+
+// coordinators gives each coordinator the partitions of its internal topic that
+// this broker owns, as the registry opens and closes them.
+type coordinators struct {
+	groups       *coord.Coordinator
+	transactions *coord.Transactions
+
+	byTopic map[string]coordinator
+	logger  *slog.Logger
+	slots   chan struct{}
+	loads   sync.WaitGroup
+}
+
+// coordinator is what an internal topic's partitions are for.
+type coordinator struct {
+	load   func(ctx context.Context, index, epoch int32, log coord.Log) error
+	unload func(index int32)
+}
+
+func newCoordinators(groups *coord.Coordinator, transactions *coord.Transactions, log *slog.Logger) *coordinators {
+	return &coordinators{
+		groups: groups, transactions: transactions, logger: log, slots: make(chan struct{}, loadsAtOnce),
+		byTopic: map[string]coordinator{
+			topic.ConsumerOffsets: {
+				load:   func(ctx context.Context, index, _ int32, l coord.Log) error { return groups.Load(ctx, index, l) },
+				unload: groups.Unload,
+			},
+			topic.TransactionState: {load: transactions.Load, unload: transactions.Unload},
+		},
+	}
+}
+
+// opened starts to load a partition of an internal topic. Until it is loaded
+// clients are told to wait.
+func (c *coordinators) opened(ctx context.Context, t *catalog.Topic, p *partition.Partition) {
+	of, ok := c.byTopic[t.Name]
+	if !ok {
+		return
+	}
+	index := p.ID().Index
+	epoch := t.Partitions[index].Epoch
+	c.loads.Go(func() {
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		defer func() { <-c.slots }()
+		err := of.load(ctx, index, epoch, internalLog{p})
+		if err != nil && ctx.Err() == nil && !errors.Is(err, coord.ErrUnloaded) {
+			c.logger.Error("coordinator partition could not be loaded", "topic", t.Name, "partition", index, "err", err)
+		}
+	})
+}
+
+func (c *coordinators) closed(t *catalog.Topic, p *partition.Partition) {
+	if of, ok := c.byTopic[t.Name]; ok {
+		of.unload(p.ID().Index)
+	}
+}
+
+// deleted makes groups forget what they committed to a topic.
+func (c *coordinators) deleted(t *catalog.Topic) { c.groups.TopicDeleted(t.Name) }
+
+// close ends all requests of coordinators and waits for loads.
+func (c *coordinators) close() {
+	c.transactions.Close()
+	c.groups.Close()
+	c.loads.Wait()
+}
+
+// internalLog is a partition as coordinators want to see it.
+type internalLog struct{ p *partition.Partition }
+
+// Append implements coord.Log.
+func (l internalLog) Append(ctx context.Context, b record.Batch, done func(offset int64, err error)) {
+	l.p.AppendInternal(ctx, b, func(a partition.Appended) { done(a.BaseOffset, appendError(a.Err)) })
+}
+
+// appendError gives coordinators the code that they act on.
+func appendError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, partition.ErrNotOwner):
+		return fmt.Errorf("%w: %w", kerr.NotLeaderOrFollower, err)
+	case errors.Is(err, producer.ErrInvalidEpoch):
+		return fmt.Errorf("%w: %w", kerr.InvalidProducerEpoch, err)
+	case errors.Is(err, partition.ErrCoordinatorFenced):
+		return fmt.Errorf("%w: %w", kerr.TransactionCoordinatorFenced, err)
+	default:
+		return fmt.Errorf("%w: %w", kerr.KafkaStorageError, err)
+	}
+}
+
+// Offsets implements coord.Log.
+func (l internalLog) Offsets() (start, high int64) {
+	o := l.p.Offsets()
+	return o.LogStart, o.HW
+}
+
+// Read implements coord.Log.
+func (l internalLog) Read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int) error {
+	_, err := l.p.Read(ctx, dst, from, maxBytes, true, false)
+	return err
+}
+
+// topics is the catalog as the coordinator wants to see it.
+type topics struct{ catalog *catalog.Catalog }
+
+// TopicByName implements coord.Topics.
+func (t topics) TopicByName(name string) (coord.Topic, bool) {
+	return coordTopic(t.catalog.Topic(name))
+}
+
+// TopicByID implements coord.Topics.
+func (t topics) TopicByID(id topic.ID) (coord.Topic, bool) {
+	return coordTopic(t.catalog.TopicByID(id))
+}
+
+func coordTopic(t *catalog.Topic, ok bool) (coord.Topic, bool) {
+	if !ok {
+		return coord.Topic{}, false
+	}
+	return coord.Topic{Name: t.Name, ID: t.ID, Partitions: int32(len(t.Partitions))}, true
+}
