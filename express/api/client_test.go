@@ -7,10 +7,16 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// A real client with its defaults: idempotent, compressing, by topic id, in sessions, in a group.
+// A real client with its defaults: idempotent, compressing, by topic id, in sessions, in a group of either protocol.
 func TestFranzGoProducesAndConsumes(t *testing.T) {
+	t.Run("classic", func(t *testing.T) { produceAndConsume(t, "Classic") })
+	t.Run("consumer", func(t *testing.T) { produceAndConsume(t, "Consumer", kgo.ServerSideBalancer()) })
+}
+
+func produceAndConsume(t *testing.T, groupType string, group ...kgo.Opt) {
 	e := newEnv(t, options{static: map[string]string{"auto.create.topics.enable": "true", "num.partitions": "3"}})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -32,8 +38,8 @@ func TestFranzGoProducesAndConsumes(t *testing.T) {
 
 	consume := func(most int) {
 		t.Helper()
-		c, err := kgo.NewClient(kgo.SeedBrokers(e.addr), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("flights"),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+		c, err := kgo.NewClient(append(group, kgo.SeedBrokers(e.addr), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("flights"),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 		must(t, err)
 		defer c.Close()
 		for got := 0; got < most; {
@@ -51,6 +57,10 @@ func TestFranzGoProducesAndConsumes(t *testing.T) {
 	}
 	consume(n / 3) // the second member goes on where the first has committed
 	consume(n - n/3)
+	list := ask[*kmsg.ListGroupsResponse](e.dial(), 5, kmsg.NewPtrListGroupsRequest())
+	if len(list.Groups) != 1 || list.Groups[0].GroupType != groupType {
+		t.Errorf("groups %+v, want one of type %s", list.Groups, groupType)
+	}
 	if len(want) > 0 {
 		t.Errorf("%d records were not seen", len(want))
 	}

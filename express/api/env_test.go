@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"strconv"
@@ -287,6 +288,19 @@ func (t topics) TopicByName(name string) (coord.Topic, bool) {
 func (t topics) TopicByID(id topic.ID) (coord.Topic, bool) {
 	return coordTopic(t.catalog.TopicByID(id))
 }
+
+func (t topics) TopicNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, found := range t.catalog.Topics() {
+			if !yield(found.Name) {
+				return
+			}
+		}
+	}
+}
+
+// TopicsVersion changes all the time, so that groups always look.
+func (t topics) TopicsVersion() int64 { return time.Now().UnixNano() }
 
 func coordTopic(t *catalog.Topic, ok bool) (coord.Topic, bool) {
 	if !ok {

@@ -28,6 +28,13 @@ type Groups interface {
 	// LeaveGroup removes members, one by its id or several by their instance ids.
 	LeaveGroup(ctx context.Context, req *kmsg.LeaveGroupRequest) *kmsg.LeaveGroupResponse
 
+	// ConsumerGroupHeartbeat blocks until what it tells is durable. mayDescribe says which topics the client may see; it
+	// may be called until the answer is there.
+	ConsumerGroupHeartbeat(ctx context.Context, clientID, clientHost string, req *kmsg.ConsumerGroupHeartbeatRequest,
+		mayDescribe func(topic string) bool) *kmsg.ConsumerGroupHeartbeatResponse
+	// ConsumerGroupDescribe leaves the authorized operations and topics to the caller.
+	ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGroupDescribeRequest) *kmsg.ConsumerGroupDescribeResponse
+
 	// OffsetCommit blocks until the commit is durable. It checks that topics exist, and finds them by name or
 	// id as the version says.
 	OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse

@@ -61,6 +61,8 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DescribeClientQuotas):    same(0, 1, answer(a, a.describeClientQuotas)),
 		int16(kmsg.AlterClientQuotas):       same(0, 1, answer(a, a.alterClientQuotas)),
 		int16(kmsg.DescribeCluster):         same(0, 2, answer(a, a.describeCluster)),
+		int16(kmsg.ConsumerGroupHeartbeat):  same(0, 1, answer(a, a.consumerGroupHeartbeat)),
+		int16(kmsg.ConsumerGroupDescribe):   same(0, 1, answer(a, a.consumerGroupDescribe)),
 		int16(kmsg.ListConfigResources):     same(0, 1, answer(a, a.listConfigResources)),
 		int16(kmsg.DescribeProducers):       same(0, 0, answer(a, a.describeProducers)),
 		int16(kmsg.DescribeTopicPartitions): same(0, 0, answer(a, a.describeTopicPartitions)),
@@ -74,10 +76,11 @@ type feature struct {
 	finalized int16 // in force
 }
 
-// features lists what clients may rely on. group.version and share.version come here once they are served:
-// clients turn those protocols on when they see them.
+// features lists what clients may rely on. share.version comes here once it is served: clients turn the protocol
+// on when they see it.
 func features() []feature {
 	return []feature{
+		{name: "group.version", min: 0, max: 1, finalized: 1},
 		{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel},
 		{name: "transaction.version", min: 0, max: 2, finalized: 2},
 	}

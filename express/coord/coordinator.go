@@ -8,25 +8,17 @@ import (
 
 	"millrace/base/clock"
 	"millrace/express/group"
+	"millrace/express/group/modern"
 	"millrace/express/machine"
 	"millrace/express/settings"
 	"millrace/kafka/topic"
 )
 
 // Topic is what the coordinator needs to know about a topic.
-type Topic struct {
-	Name       string
-	ID         topic.ID
-	Partitions int32
-}
+type Topic = modern.Topic
 
 // Topics finds topics in the cluster's metadata as it is now. It must not block.
-type Topics interface {
-	// TopicByName returns the topic that has this name now; false if there is none.
-	TopicByName(name string) (Topic, bool)
-	// TopicByID returns the topic with this id; false if there is none any more.
-	TopicByID(id topic.ID) (Topic, bool)
-}
+type Topics = modern.Topics
 
 // GroupSettings are read anew for every event, so that configuration changes take effect at once.
 type GroupSettings struct {
@@ -60,7 +52,7 @@ type World struct {
 	Clock  clock.Clock
 	Log    *slog.Logger
 	Topics Topics                     // nil: topics are not checked, and requests by topic id are refused
-	NewID  func(prefix string) string // makes member ids; nil: the prefix and a random UUID
+	NewID  func(prefix string) string // makes member ids; nil: newMemberID
 }
 
 // Coordinator answers the group APIs for the partitions of __consumer_offsets that are loaded. Make one with New. Safe for
@@ -76,12 +68,12 @@ func New(cfg GroupConfig, w World) (*Coordinator, error) {
 		cfg.Settings = func() GroupSettings { return GroupSettings{Limits: group.DefaultLimits()} }
 	}
 	if w.NewID == nil {
-		w.NewID = func(prefix string) string { return prefix + "-" + uuid.NewString() }
+		w.NewID = newMemberID
 	}
 	r, err := NewRuntime(Config[*group.Machine]{
 		Name:       topic.ConsumerOffsets,
 		Partitions: cfg.Partitions,
-		New:        func(int32) *group.Machine { return group.New(cfg.Settings().Limits, w.NewID) },
+		New:        func(int32) *group.Machine { return group.New(cfg.Settings().Limits, w.NewID, w.Topics) },
 		Configure:  func(m *group.Machine) { m.Configure(cfg.Settings().Limits) },
 		Every:      func() time.Duration { return cfg.Settings().ExpireInterval },
 		QueueLen:   cfg.QueueLen, BatchBytes: cfg.BatchBytes, MaxBytes: cfg.MaxBytes,
@@ -90,6 +82,15 @@ func New(cfg GroupConfig, w World) (*Coordinator, error) {
 		return nil, err
 	}
 	return &Coordinator{Runtime: r, topics: w.Topics}, nil
+}
+
+// newMemberID makes a member id as Kafka does: the prefix and a random UUID; without a prefix, as members of the newer
+// protocols have none, a random id in the way of topic ids.
+func newMemberID(prefix string) string {
+	if prefix == "" {
+		return topic.NewID().String()
+	}
+	return prefix + "-" + uuid.NewString()
 }
 
 // TopicDeleted removes all offsets of a topic from the partitions loaded here. It only takes note, and does not block.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -152,6 +154,10 @@ func (f fakeTopics) TopicByID(id topic.ID) (Topic, bool) {
 	}
 	return Topic{}, false
 }
+
+func (f fakeTopics) TopicNames() iter.Seq[string] { return maps.Keys(f) }
+
+func (f fakeTopics) TopicsVersion() int64 { return int64(len(f)) }
 
 // rig is a coordinator with one partition and readable member ids.
 type rig struct {

@@ -16,6 +16,7 @@ const (
 	offsetsByTopicID = 10 // both: topics have ids and no names
 	fetchGroupError  = 2  // OffsetFetch: an error of the whole group has its own field
 	fetchManyGroups  = 8  // OffsetFetch: asks for many groups
+	fetchMemberEpoch = 9  // OffsetFetch: says who asks, and in which epoch
 )
 
 // OffsetCommit handles versions 0 to 10. It blocks until the commit is durable. Partitions that do not exist are refused
@@ -146,6 +147,10 @@ func (c *Coordinator) fetch(
 		var g kmsg.OffsetFetchResponseGroup
 		g, code = read(ctx, s, func(m *group.Machine) kmsg.OffsetFetchResponseGroup {
 			g := kmsg.NewOffsetFetchResponseGroup()
+			if refused := m.CheckFetch(req.Group, req.MemberID, req.MemberEpoch); refused != kerr.None && whole.Version >= fetchMemberEpoch {
+				g.ErrorCode = int16(refused)
+				return g
+			}
 			if req.Topics == nil {
 				g.Topics = c.fetchAll(m, whole, req.Group)
 			} else {

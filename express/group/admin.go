@@ -10,7 +10,7 @@ import (
 	"millrace/kafka/kerr"
 )
 
-// classicType is how ListGroups names the type of every group here.
+// classicType is how ListGroups names the type of classic groups.
 const classicType = "Classic"
 
 // List returns the groups in one of the states and of one of the types, without regard to case; empty filters let all
@@ -19,12 +19,12 @@ func (m *Machine) List(states, types []string) []kmsg.ListGroupsResponseGroup {
 	var out []kmsg.ListGroupsResponseGroup
 	for _, name := range m.names() {
 		g := m.groups[name]
-		if !passes(states, g.state.String()) || !passes(types, classicType) {
+		groupType, protocolType, state := g.typeAndState()
+		if !passes(states, state) || !passes(types, groupType) {
 			continue
 		}
 		l := kmsg.NewListGroupsResponseGroup()
-		l.Group, l.ProtocolType = g.name, g.protocolType
-		l.GroupState, l.GroupType = g.state.String(), classicType
+		l.Group, l.ProtocolType, l.GroupState, l.GroupType = g.name, protocolType, state, groupType
 		out = append(out, l)
 	}
 	return out
@@ -42,10 +42,13 @@ func (m *Machine) Describe(name string, version int16) kmsg.DescribeGroupsRespon
 	d := kmsg.NewDescribeGroupsResponseGroup()
 	d.Group = name
 	g := m.groups[name]
-	if g == nil {
+	if g == nil || g.kind != nil {
 		d.State = Dead.String()
 		if version >= describeNotFound {
 			text := "Group " + name + " not found."
+			if g != nil {
+				text = "Group " + name + " is not a classic group."
+			}
 			d.ErrorCode, d.ErrorMessage = int16(kerr.GroupIDNotFound), &text
 		}
 		return d
@@ -86,7 +89,7 @@ func (m *Machine) DeleteGroups(now time.Time, t Ticket, names []string) Effects 
 		switch g := m.groups[name]; {
 		case g == nil, g.state == Dead:
 			answer.ErrorCode = int16(kerr.GroupIDNotFound)
-		case g.state != Empty:
+		case !g.empty():
 			answer.ErrorCode = int16(kerr.NonEmptyGroup)
 		default:
 			open++
@@ -111,6 +114,7 @@ func (m *Machine) delete(g *group, done func(code kerr.Code)) {
 	if g.logged || g.appending > 0 {
 		records = append(records, groupTombstone(g.name))
 	}
+	records = append(records, g.kindTombstones()...)
 	g.state = Dead
 	settle := func(code kerr.Code) {
 		if code != kerr.None {

@@ -1,5 +1,6 @@
-// Package group is the state of classic consumer groups as a pure machine: Kafka's JoinGroup, SyncGroup, Heartbeat and
-// LeaveGroup protocol, committed offsets, their expiry, and what administrators ask about all that.
+// Package group is the state of the groups of one partition of __consumer_offsets as a pure machine: Kafka's JoinGroup,
+// SyncGroup, Heartbeat and LeaveGroup protocol, committed offsets, their expiry, and what administrators ask about all that.
+// It knows which protocol each group speaks; groups of the newer ones have packages of their own (kind.go, consumer.go).
 //
 // Flow: one event and the time go into a method of Machine; Effects come out: records to append to the log, answers to
 // requests, notes for people. The caller appends, reports each outcome with Machine.Appended, sends the answers, and calls
@@ -30,6 +31,10 @@
 //   - G6: A log of nothing but durable records, replayed, gives each group its last stable (or empty) generation. Joins of
 //     an unfinished rebalance are not in the log; their members find out by UNKNOWN_MEMBER_ID or ILLEGAL_GENERATION.
 //   - G7: The same events at the same times have the same effects, to the byte.
+//   - G8: A group of a newer protocol is ahead of the log (machine.M3). Every answer that shows something of it waits until
+//     all that the group has asked the log for is durable.
+//
+// G2, G4 and G6 are about classic groups; offsets are as G3 says in all.
 //
 // Where we differ from Kafka:
 //   - A group enters the log with its first generation or offset, not with its first JoinGroup.
@@ -46,5 +51,6 @@
 //
 // Files: machine.go (events, effects, appends), state.go (group and member), join.go, rebalance.go, sync.go (SyncGroup,
 // Heartbeat, LeaveGroup), offsets.go (commit, delete, expire), admin.go (list, describe, delete), record.go (encode,
-// replay), timer.go (deadlines). testdata/ has transcripts.
+// replay), timer.go (deadlines), txn.go (offsets in transactions), kind.go (groups of the newer protocols), consumer.go
+// (those of the consumer protocol). testdata/ has transcripts.
 package group

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/consumer"
 	"millrace/kafka/kerr"
 )
 
@@ -72,6 +73,18 @@ func (m *Machine) join(j *joining) (kerr.Code, string) {
 			return kerr.GroupMaxSizeReached, ""
 		}
 		g = newGroup(req.Group, m.now.UnixMilli()) // enters m.groups only if the join is good
+	}
+	if g.kind != nil && g.state != Dead {
+		if k, ok := g.kind.(*consumer.Group); ok && k.Len() > 0 {
+			m.joinConsumer(g, k, j)
+			return kerr.None, ""
+		}
+		if g.kind.Len() == 0 && req.MemberID != "" {
+			return kerr.UnknownMemberID, req.MemberID
+		}
+		if !m.toClassic(g) {
+			return kerr.InconsistentGroupProtocol, ""
+		}
 	}
 	if !m.accepts(g, req.MemberID) {
 		if req.MemberID != "" {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/consumer"
+	"millrace/express/group/modern"
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
@@ -24,7 +26,18 @@ type Limits struct {
 	MaxSize               int           // group.max.size, members of one group
 	MaxGroups             int           // groups of one Machine; Kafka has no such bound
 	MaxPending            int           // members of one group that were told MEMBER_ID_REQUIRED and have not come back
-	MaxGroupBytes         int           // protocol metadata and assignments of one group, in bytes
+	MaxGroupBytes         int           // protocol metadata and assignments of one group, in bytes; and records of one event
+
+	// Consumer is the configuration of a group of the consumer protocol; nil: Kafka's defaults.
+	Consumer func(group string) consumer.Config
+}
+
+// consumerOf is the configuration of one group of the consumer protocol.
+func (l *Limits) consumerOf(group string) consumer.Config {
+	if l.Consumer == nil {
+		return consumer.DefaultConfig()
+	}
+	return l.Consumer(group)
 }
 
 // DefaultLimits are Kafka's defaults, and bounds of our own that no sensible group meets.
@@ -43,11 +56,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Client is who sent a JoinGroup, as DescribeGroups shows it.
-type Client struct {
-	ID   string // client.id
-	Host string // the address, as Kafka prints it: "/127.0.0.1"
-}
+// Client is who sent a request, as describing a group shows it.
+type Client = modern.Client
 
 // Effects, Ticket and the rest are what machine and runtime share; see package machine.
 type (
@@ -62,6 +72,7 @@ type (
 type Machine struct {
 	limits Limits
 	newID  func(prefix string) string
+	topics modern.Topics
 
 	groups     map[string]*group
 	timers     timers
@@ -85,11 +96,16 @@ type appending struct {
 	done    []func(code kerr.Code) // in order; code is the log's error
 }
 
-// New returns a Machine without groups. newID makes a member id that nobody else has, and starts with the prefix.
-func New(limits Limits, newID func(prefix string) string) *Machine {
+// New returns a Machine without groups. newID makes a member id that nobody else has: the prefix, a dash and something, or
+// without a prefix just that. Groups of the newer protocols look at topics; nil: there are none.
+func New(limits Limits, newID func(prefix string) string, topics modern.Topics) *Machine {
+	if topics == nil {
+		topics = modern.NoTopics{}
+	}
 	return &Machine{
 		limits:  limits,
 		newID:   newID,
+		topics:  topics,
 		groups:  map[string]*group{},
 		timers:  newTimers(),
 		appends: map[int64]*appending{},
@@ -112,6 +128,7 @@ func (m *Machine) Loaded(now time.Time) Effects {
 		for _, mem := range g.order {
 			m.touch(g, mem)
 		}
+		m.loadKind(g)
 		if len(g.order) > m.limits.MaxSize {
 			m.prepare(g, "the group is larger than group.max.size")
 		}
@@ -180,19 +197,28 @@ func (m *Machine) log(g *group, records []Record, done func(code kerr.Code)) {
 
 // logIn is log for records that are part of a producer's transaction.
 func (m *Machine) logIn(tx *machine.Producer, g *group, records []Record, done func(code kerr.Code)) {
+	m.enqueue(g, machine.Append{Records: plain(records), Transaction: tx}, records, done)
+}
+
+// logAhead asks for records to be appended whose effect the group shows already.
+func (m *Machine) logAhead(g *group, records []Record) {
+	m.enqueue(g, machine.Append{Records: plain(records), Ahead: true}, records)
+	g.last = m.nextAppend
+}
+
+func (m *Machine) enqueue(g *group, out machine.Append, records []Record, done ...func(code kerr.Code)) {
 	m.nextAppend++
-	id := m.nextAppend
-	a := &appending{group: g.name, records: records, tx: tx, done: []func(kerr.Code){done}}
-	m.appends[id] = a
+	out.ID = m.nextAppend
+	m.appends[out.ID] = &appending{group: g.name, records: records, tx: out.Transaction, done: done}
 	g.appending++
 	for _, r := range records {
 		g.note(r, +1)
 	}
 	if m.closed {
-		m.finish(id, kerr.NotLeaderOrFollower)
+		m.finish(out.ID, kerr.NotLeaderOrFollower)
 		return
 	}
-	m.out.Appends = append(m.out.Appends, machine.Append{ID: id, Records: plain(records), Transaction: tx})
+	m.out.Appends = append(m.out.Appends, out)
 }
 
 // finish settles an append: what is durable is applied exactly as Replay would apply it.
@@ -213,6 +239,7 @@ func (m *Machine) finish(id int64, code kerr.Code) {
 			case code != kerr.None:
 			case r.offset != nil:
 				m.applyOffset(g, *r.offset, r.committed, a.tx)
+			case r.ofKind:
 			default:
 				g.logged = r.Value != nil
 			}

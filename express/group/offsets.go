@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/modern"
 	"millrace/kafka/kerr"
 )
 
@@ -87,7 +88,8 @@ func (m *Machine) Committed(group string) iter.Seq2[string, []int32] {
 // id. Nothing of req is kept.
 func (m *Machine) OffsetCommit(now time.Time, t Ticket, req *kmsg.OffsetCommitRequest) Effects {
 	m.now = now
-	if code := m.checkCommit(req); code != kerr.None {
+	per, code := m.checkCommit(req)
+	if code != kerr.None {
 		m.reply(t, CommitResponse(req, code))
 		return m.take()
 	}
@@ -108,6 +110,10 @@ func (m *Machine) OffsetCommit(now time.Time, t Ticket, req *kmsg.OffsetCommitRe
 				continue
 			}
 			tp := TopicPartition{Topic: req.Topics[i].Topic, Partition: p.Partition}
+			if code := per(tp); code != kerr.None {
+				m.reply(t, CommitResponse(req, code))
+				return m.take()
+			}
 			records = append(records, offsetRecord(g.name, tp, m.committed(req, &req.Topics[i], p)))
 		}
 	}
@@ -140,21 +146,47 @@ func (m *Machine) committed(
 	return o
 }
 
-// checkCommit decides whether a group takes a commit: from its members, of its generation; or from anybody who does not
-// claim to be a member, while it is empty.
-func (m *Machine) checkCommit(req *kmsg.OffsetCommitRequest) kerr.Code {
+// anyPartition lets a commit of every partition through.
+func anyPartition(TopicPartition) kerr.Code { return kerr.None }
+
+// checkCommit decides whether a group takes a commit, and per whether it takes it for a partition; a refused partition
+// refuses the whole.
+func (m *Machine) checkCommit(req *kmsg.OffsetCommitRequest) (per func(TopicPartition) kerr.Code, code kerr.Code) {
 	g := m.groups[req.Group]
 	switch {
 	case g == nil && req.Generation < 0 && len(m.groups) >= m.limits.MaxGroups:
-		return kerr.GroupMaxSizeReached
+		return nil, kerr.GroupMaxSizeReached
 	case g == nil && req.Generation < 0:
-		return kerr.None
+		return anyPartition, kerr.None
 	case g == nil && req.Version >= commitGroupNotFound:
-		return kerr.GroupIDNotFound
+		return nil, kerr.GroupIDNotFound
 	case g == nil:
-		return kerr.IllegalGeneration
+		return nil, kerr.IllegalGeneration
 	case g.state == Dead:
-		return kerr.CoordinatorNotAvailable
+		return nil, kerr.CoordinatorNotAvailable
+	case g.kind != nil:
+		return m.checkKindCommit(g, modern.Commit{Member: req.MemberID, Instance: req.InstanceID, Epoch: req.Generation, Version: req.Version})
+	default:
+		return anyPartition, g.checkCommit(req)
+	}
+}
+
+// checkKindCommit asks a group of a newer protocol, which knows partitions by topic id.
+func (m *Machine) checkKindCommit(g *group, c modern.Commit) (per func(TopicPartition) kerr.Code, code kerr.Code) {
+	f, err := g.kind.CheckCommit(c)
+	if err != nil || f == nil {
+		return anyPartition, kerr.Of(err)
+	}
+	return func(tp TopicPartition) kerr.Code {
+		t, _ := m.topics.TopicByName(tp.Topic) // without one nobody has the partition
+		return kerr.Of(f(t.ID, tp.Partition))
+	}, kerr.None
+}
+
+// checkCommit is that of a classic group: it takes commits from its members, of its generation; or from anybody who does
+// not claim to be a member, while it is empty.
+func (g *group) checkCommit(req *kmsg.OffsetCommitRequest) kerr.Code {
+	switch {
 	case req.Generation < 0 && g.state == Empty:
 		return kerr.None
 	case req.Generation < 0 && req.MemberID == "" && req.InstanceID == nil:
@@ -171,6 +203,14 @@ func (m *Machine) checkCommit(req *kmsg.OffsetCommitRequest) kerr.Code {
 	default:
 		return kerr.None
 	}
+}
+
+// CheckFetch decides whether a member may read a group's offsets; nil is nobody in particular.
+func (m *Machine) CheckFetch(group string, member *string, epoch int32) kerr.Code {
+	if g := m.groups[group]; g != nil && g.kind != nil && g.state != Dead {
+		return kerr.Of(g.kind.CheckFetch(member, epoch))
+	}
+	return kerr.None
 }
 
 // CommitResponse answers each partition of req with code.
@@ -221,7 +261,7 @@ func (m *Machine) OffsetDelete(now time.Time, t Ticket, req *kmsg.OffsetDeleteRe
 		r.ErrorCode = int16(kerr.InvalidGroupID)
 	case g == nil, g.state == Dead:
 		r.ErrorCode = int16(kerr.GroupIDNotFound)
-	case g.state != Empty && g.protocolType != consumerType:
+	case g.kind == nil && g.state != Empty && g.protocolType != consumerType:
 		r.ErrorCode = int16(kerr.NonEmptyGroup)
 	default:
 		if records := g.deleteOffsets(req, r); len(records) > 0 {
@@ -293,7 +333,7 @@ func (m *Machine) Expire(now time.Time) Effects {
 			continue // the next time
 		}
 		records := m.expired(g)
-		if len(records) == len(g.stored()) && g.state == Empty && len(g.pending) == 0 {
+		if len(records) == len(g.stored()) && g.empty() && len(g.pending) == 0 {
 			m.tell(g, "group removed", "it is empty and has no offsets")
 			m.delete(g, func(kerr.Code) {})
 		} else if len(records) > 0 {
@@ -306,8 +346,8 @@ func (m *Machine) Expire(now time.Time) Effects {
 // expired returns tombstones for the offsets that have outlived the retention. The retention counts from when the group
 // became empty; from the commit for topics that an active group does not read any more, and for simple consumers.
 func (m *Machine) expired(g *group) []Record {
-	fromEmpty := g.protocolType != "" && g.state == Empty && g.changed >= 0
-	active := g.protocolType != "" && g.state != Empty
+	fromEmpty := g.kind == nil && g.protocolType != "" && g.state == Empty && g.changed >= 0
+	active := g.kind == nil && g.protocolType != "" && g.state != Empty
 	if active && (g.state != Stable || g.protocolType != consumerType || g.topics == nil) {
 		return nil
 	}

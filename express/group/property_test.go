@@ -49,7 +49,7 @@ func newWorld(t *rapid.T) *world {
 	limits := DefaultLimits()
 	limits.InitialRebalanceDelay = 3 * time.Second
 	limits.MaxSize = rapid.IntRange(1, 5).Draw(t, "max size")
-	w.m = New(limits, w.newID)
+	w.m = New(limits, w.newID, nil)
 	return w
 }
 
@@ -283,7 +283,7 @@ func (w *world) check() {
 
 // reload replays the durable records and compares with what was acknowledged (G3, G6).
 func (w *world) reload() *Machine {
-	m := New(w.m.limits, w.newID)
+	m := New(w.m.limits, w.newID, nil)
 	for _, r := range w.log {
 		if err := m.Replay(r, nil); err != nil {
 			w.Fatalf("replay: %v", err)

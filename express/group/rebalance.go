@@ -112,6 +112,8 @@ func (m *Machine) expire(t *timer) {
 		m.expireJoin(g, t)
 	case syncTimer:
 		m.expireSync(g, t)
+	case kindTimer:
+		m.expireKind(g, t)
 	}
 }
 

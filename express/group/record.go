@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/consumer"
 	"millrace/express/machine"
 )
 
@@ -35,6 +36,7 @@ type Record struct {
 
 	offset    *TopicPartition // set if the record is about an offset
 	committed *Offset         // nil in a tombstone
+	ofKind    bool            // of a group of a newer protocol, which shows its effect already
 }
 
 // TopicPartition names a partition the way commits do.
@@ -118,11 +120,13 @@ func (m *Machine) Replay(r machine.Record, tx *machine.Producer) error {
 	if len(key) < 2 {
 		return fmt.Errorf("key of %d bytes: %w", len(key), ErrCorruptRecord)
 	}
-	switch version := (&kbin.Reader{Src: key}).Int16(); version {
-	case offsetKeyOld, offsetKey:
+	switch version := (&kbin.Reader{Src: key}).Int16(); {
+	case version == offsetKeyOld, version == offsetKey:
 		return m.replayOffset(key, value, tx)
-	case groupKey:
+	case version == groupKey:
 		return m.replayGroup(key, value)
+	case consumer.Kinds(version):
+		return m.replayConsumer(r)
 	default:
 		return fmt.Errorf("key version %d: %w", version, ErrUnknownRecord)
 	}
@@ -172,6 +176,10 @@ func (m *Machine) replayGroup(key, value []byte) error {
 	if err := k.ReadFrom(key); err != nil {
 		return fmt.Errorf("group key: %w", ErrCorruptRecord)
 	}
+	old := m.groups[k.Group]
+	if value == nil && old != nil && old.kind != nil {
+		return nil // it became something else before
+	}
 	g := newGroup(k.Group, -1)
 	if value != nil {
 		v := kmsg.NewGroupMetadataValue()
@@ -183,7 +191,7 @@ func (m *Machine) replayGroup(key, value []byte) error {
 		}
 		g.restore(&v)
 	}
-	if old := m.groups[k.Group]; old != nil {
+	if old != nil {
 		g.offsets, g.unsettled = old.offsets, old.unsettled
 	}
 	m.groups[k.Group] = g
@@ -193,7 +201,7 @@ func (m *Machine) replayGroup(key, value []byte) error {
 
 // forgetBare drops a group of which the log knows nothing any more.
 func (m *Machine) forgetBare(g *group) {
-	if !g.logged && len(g.offsets) == 0 && len(g.unsettled) == 0 {
+	if !g.logged && g.kind == nil && len(g.offsets) == 0 && len(g.unsettled) == 0 {
 		delete(m.groups, g.name)
 	}
 }
@@ -247,3 +255,6 @@ func valueVersion(value []byte) int16 {
 	}
 	return (&kbin.Reader{Src: value}).Int16()
 }
+
+// corrupt makes what a package of a newer protocol says of a record one of this package's errors.
+func corrupt(err error) error { return fmt.Errorf("%w: %w", ErrCorruptRecord, err) }

@@ -13,7 +13,7 @@ import (
 
 // TestOldRecords reads the versions that older brokers wrote.
 func TestOldRecords(t *testing.T) {
-	m := New(DefaultLimits(), nil)
+	m := New(DefaultLimits(), nil, nil)
 	for version := int16(0); version <= 4; version++ {
 		k := kmsg.OffsetCommitKey{Version: min(version, 1), Group: "g", Topic: "t", Partition: int32(version)}
 		v := kmsg.NewOffsetCommitValue()
@@ -56,7 +56,7 @@ func TestOldRecords(t *testing.T) {
 }
 
 func TestReplayOrder(t *testing.T) {
-	m := New(DefaultLimits(), nil)
+	m := New(DefaultLimits(), nil, nil)
 	replay := func(r machine.Record) {
 		t.Helper()
 		if err := m.Replay(r, nil); err != nil {
@@ -83,7 +83,7 @@ func TestReplayOrder(t *testing.T) {
 		"short offset": {Key: []byte{0, 1, 0}},
 		"short group":  {Key: []byte{0, 2, 0}},
 		"no version":   {Key: offsetTombstone("g", tp).Key, Value: []byte{0}},
-		"new kind":     {Key: []byte{0, 3, 0, 0}},
+		"new kind":     {Key: []byte{0, 99, 0, 0}},
 		"new offset":   {Key: offsetTombstone("g", tp).Key, Value: []byte{0, 9}},
 		"new group":    {Key: groupTombstone("g").Key, Value: []byte{0, 4}},
 		"torn offset":  {Key: offsetTombstone("g", tp).Key, Value: []byte{0, 3, 0}},
@@ -98,14 +98,14 @@ func TestReplayOrder(t *testing.T) {
 
 // FuzzReplay takes in a hostile record, asks for everything, and lets time pass.
 func FuzzReplay(f *testing.F) {
-	m := New(DefaultLimits(), func(p string) string { return p + "-1" })
+	m := New(DefaultLimits(), func(p string) string { return p + "-1" }, nil)
 	now := time.UnixMilli(1)
 	e := m.OffsetCommit(now, 1, commitRequest(args{"offsets": "t/1:5:meta"}))
 	f.Add(e.Appends[0].Records[0].Key, e.Appends[0].Records[0].Value)
 	f.Add([]byte{0, 2, 0, 1, 'g'}, []byte{0, 3, 0, 0, 0, 0, 0, 1, 255, 255, 255, 255, 0, 0, 0, 0})
 	f.Add([]byte{0, 3}, []byte(nil))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		m := New(DefaultLimits(), func(p string) string { return p + "-1" })
+		m := New(DefaultLimits(), func(p string) string { return p + "-1" }, nil)
 		if err := m.Replay(machine.Record{Key: key, Value: value}, nil); err != nil && !errors.Is(err, ErrCorruptRecord) && !errors.Is(err, ErrUnknownRecord) {
 			t.Fatal(err)
 		}

@@ -93,7 +93,7 @@ type script struct {
 func newScript(t *testing.T) *script {
 	start := time.UnixMilli(1_700_000_000_000)
 	s := &script{t: t, start: start, now: start, limits: DefaultLimits(), ids: map[string]int{}, tickets: map[Ticket]string{}}
-	s.m = New(s.limits, s.newID)
+	s.m = New(s.limits, s.newID, nil)
 	return s
 }
 
@@ -209,7 +209,7 @@ func (s *script) runMore(name, first string, a args) {
 			s.printf("BUG: not answered: %v", s.tickets)
 		}
 	case "reload":
-		s.m = New(s.limits, s.newID)
+		s.m = New(s.limits, s.newID, nil)
 		s.tickets = map[Ticket]string{}
 		s.waiting = nil
 		for _, r := range s.log {

@@ -101,6 +101,9 @@ type group struct {
 	bytes     int               // protocol metadata and assignments of all members
 	topics    map[string]bool   // what the members subscribe to; nil when not known
 
+	kind kind  // nil: a classic group; otherwise the group is that, and what is above is unused
+	last int64 // the newest append of which the kind shows the effect
+
 	offsets   map[string]map[int32]Offset // by topic and partition
 	inLog     map[TopicPartition]int      // offsets in appends that are not settled
 	unsettled map[TopicPartition]int      // open transactions that hold an offset of the partition
@@ -293,6 +296,9 @@ func (g *group) nextGeneration(nowMs int64) {
 
 // subscribed reports whether a member reads the topic. When a consumer's metadata cannot be read, all topics count.
 func (g *group) subscribed(topic string) bool {
+	if g.kind != nil {
+		return g.kind.Subscribed(topic)
+	}
 	if g.topics == nil {
 		return g.protocolType == consumerType
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/consumer"
 	"millrace/kafka/kerr"
 )
 
@@ -24,6 +25,11 @@ func (m *Machine) sync(p *parked, req *kmsg.SyncGroupRequest) kerr.Code {
 		return kerr.InvalidGroupID
 	}
 	g := m.groups[req.Group]
+	if g != nil && g.kind != nil && g.state != Dead {
+		if k, ok := g.kind.(*consumer.Group); ok {
+			return m.syncConsumer(g, k, p.ticket, req)
+		}
+	}
 	switch {
 	case g == nil, g.state == Empty:
 		return kerr.UnknownMemberID
@@ -114,6 +120,12 @@ func differs(stated *string, truth string) bool { return stated != nil && *state
 // Heartbeat handles versions 0 to 4.
 func (m *Machine) Heartbeat(now time.Time, t Ticket, req *kmsg.HeartbeatRequest) Effects {
 	m.now = now
+	if g := m.groups[req.Group]; g != nil && g.state != Dead {
+		if k, ok := g.kind.(*consumer.Group); ok {
+			m.heartbeatConsumer(g, k, t, req)
+			return m.take()
+		}
+	}
 	r := kmsg.NewPtrHeartbeatResponse()
 	r.ErrorCode = int16(m.heartbeat(req))
 	m.reply(t, r)
@@ -158,6 +170,13 @@ func (m *Machine) LeaveGroup(now time.Time, t Ticket, req *kmsg.LeaveGroupReques
 	}
 	r := kmsg.NewPtrLeaveGroupResponse()
 	g := m.groups[req.Group]
+	if g != nil && g.kind != nil && g.state != Dead {
+		if k, ok := g.kind.(*consumer.Group); ok {
+			m.leaveConsumer(g, k, t, members, req.Version)
+			return m.take()
+		}
+		g = nil // nobody in it can leave this way
+	}
 	switch {
 	case req.Group == "":
 		r.ErrorCode = int16(kerr.InvalidGroupID)

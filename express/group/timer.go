@@ -3,6 +3,8 @@ package group
 import (
 	"container/heap"
 	"time"
+
+	"millrace/express/group/modern"
 )
 
 // timerKind says what a deadline is for.
@@ -12,6 +14,7 @@ const (
 	sessionTimer timerKind = iota // of one member, pending or not
 	joinTimer                     // of a group: the join phase ends
 	syncTimer                     // of a group: members that did not sync are removed
+	kindTimer                     // of a member of a group of a newer protocol; see timerKey.timer
 )
 
 // timerKey names a deadline; setting it again moves it.
@@ -19,6 +22,7 @@ type timerKey struct {
 	kind   timerKind
 	group  string
 	member string
+	timer  modern.Timer // of a kindTimer
 }
 
 // timer is one deadline. The fields below at are for join and sync timers.
@@ -29,7 +33,7 @@ type timer struct {
 	initial    bool          // the delay of a group's first rebalance, which may be extended
 	delay      time.Duration // the length of this part of the initial delay
 	remaining  time.Duration // by how much it may be extended
-	generation int32         // of a sync timer
+	generation int32         // of a sync timer; of a kindTimer, the member's epoch
 
 	order int64 // among equal times the one set first goes first
 	index int   // in the heap

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/group/modern"
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
@@ -18,7 +19,8 @@ type open map[string]map[TopicPartition]Offset // by group
 // commits the producer's transaction. That the producer may write at all is for the caller to know. Topics must exist.
 func (m *Machine) TxnOffsetCommit(now time.Time, t Ticket, req *kmsg.TxnOffsetCommitRequest) Effects {
 	m.now = now
-	if code := m.checkTxnCommit(req); code != kerr.None {
+	per, code := m.checkTxnCommit(req)
+	if code != kerr.None {
 		m.reply(t, TxnCommitResponse(req, code))
 		return m.take()
 	}
@@ -39,7 +41,12 @@ func (m *Machine) TxnOffsetCommit(now time.Time, t Ticket, req *kmsg.TxnOffsetCo
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
-			records = append(records, offsetRecord(g.name, TopicPartition{Topic: req.Topics[i].Topic, Partition: p.Partition}, o))
+			tp := TopicPartition{Topic: req.Topics[i].Topic, Partition: p.Partition}
+			if code := per(tp); code != kerr.None {
+				m.reply(t, TxnCommitResponse(req, code))
+				return m.take()
+			}
+			records = append(records, offsetRecord(g.name, tp, o))
 		}
 	}
 	if len(records) == 0 {
@@ -54,30 +61,34 @@ func (m *Machine) TxnOffsetCommit(now time.Time, t Ticket, req *kmsg.TxnOffsetCo
 	return m.take()
 }
 
-// checkTxnCommit decides whether a group takes offsets of a transaction. Unlike a plain commit it may come from somebody
-// who names no member, and while the group waits for its leader's assignment.
-func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) kerr.Code {
+// checkTxnCommit decides whether a group takes offsets of a transaction, and per whether it takes one of a partition.
+// Unlike a plain commit it may come from somebody who names no member, and while the group waits for its leader's assignment.
+func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (per func(TopicPartition) kerr.Code, code kerr.Code) {
 	g := m.groups[req.Group]
 	anonymous := req.Generation < 0 && req.MemberID == "" && req.InstanceID == nil
 	switch {
 	case g == nil && req.Generation < 0 && len(m.groups) >= m.limits.MaxGroups:
-		return kerr.GroupMaxSizeReached
+		return nil, kerr.GroupMaxSizeReached
 	case g == nil && req.Generation < 0:
-		return kerr.None
+		return anyPartition, kerr.None
 	case g == nil:
-		return kerr.IllegalGeneration
+		return nil, kerr.IllegalGeneration
 	case g.state == Dead:
-		return kerr.CoordinatorNotAvailable
+		return nil, kerr.CoordinatorNotAvailable
+	case g.kind != nil:
+		return m.checkKindCommit(g, modern.Commit{
+			Member: req.MemberID, Instance: req.InstanceID, Epoch: req.Generation, Transactional: true,
+		})
 	case anonymous, req.Generation < 0 && g.state == Empty:
-		return kerr.None
+		return anyPartition, kerr.None
 	}
 	if code := g.check(req.MemberID, req.InstanceID); code != kerr.None {
-		return code
+		return nil, code
 	}
 	if req.Generation != g.generation {
-		return kerr.IllegalGeneration
+		return nil, kerr.IllegalGeneration
 	}
-	return kerr.None
+	return anyPartition, kerr.None
 }
 
 // txnCommitError is how Kafka tells producers that offsets could not be written.

@@ -33,7 +33,7 @@ type bench struct {
 
 func newBench(t *rapid.T) *bench {
 	return &bench{
-		t: t, m: New(DefaultLimits(), func(p string) string { return p }), now: time.UnixMilli(1_700_000_000_000),
+		t: t, m: New(DefaultLimits(), func(p string) string { return p }, nil), now: time.UnixMilli(1_700_000_000_000),
 		answers: map[Ticket]kerr.Code{},
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"millrace/base/slab"
 	"millrace/express/catalog"
@@ -127,17 +129,41 @@ func (l internalLog) Read(ctx context.Context, dst *slab.Chain, from int64, maxB
 }
 
 // topics is the catalog as the coordinator wants to see it.
-type topics struct{ catalog *catalog.Catalog }
+type topics struct {
+	catalog *catalog.Catalog
+	version atomic.Int64
+}
+
+// changed takes note of a change that the catalog shows already.
+func (t *topics) changed(old, now *catalog.Topic) {
+	if old == nil || now == nil || old.ID != now.ID || len(old.Partitions) != len(now.Partitions) {
+		t.version.Add(1)
+	}
+}
 
 // TopicByName implements coord.Topics.
-func (t topics) TopicByName(name string) (coord.Topic, bool) {
+func (t *topics) TopicByName(name string) (coord.Topic, bool) {
 	return coordTopic(t.catalog.Topic(name))
 }
 
 // TopicByID implements coord.Topics.
-func (t topics) TopicByID(id topic.ID) (coord.Topic, bool) {
+func (t *topics) TopicByID(id topic.ID) (coord.Topic, bool) {
 	return coordTopic(t.catalog.TopicByID(id))
 }
+
+// TopicNames implements coord.Topics.
+func (t *topics) TopicNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, found := range t.catalog.Topics() {
+			if !yield(found.Name) {
+				return
+			}
+		}
+	}
+}
+
+// TopicsVersion implements coord.Topics.
+func (t *topics) TopicsVersion() int64 { return t.version.Load() }
 
 func coordTopic(t *catalog.Topic, ok bool) (coord.Topic, bool) {
 	if !ok {

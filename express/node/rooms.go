@@ -40,6 +40,7 @@ type broker struct {
 	catalog      *catalog.Catalog
 	registry     *registry
 	coordinators *coordinators
+	topics       *topics
 	markers      *markers
 	cleaner      *cleaner.Cleaner
 	server       *server.Server
@@ -118,7 +119,10 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
 		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log,
 	})
-	b.unfollow = b.catalog.Subscribe(func(old, now *catalog.Topic) { b.registry.change(rooms, old, now) })
+	b.unfollow = b.catalog.Subscribe(func(old, now *catalog.Topic) {
+		b.topics.changed(old, now)
+		b.registry.change(rooms, old, now)
+	})
 	if err := b.registry.removeUnknown(ctx, b.exists); err != nil {
 		w.Log.Warn("remains of deleted topics could not be removed", "err", err)
 	}
@@ -187,10 +191,11 @@ func (b *broker) exists(id topic.Partition) bool {
 }
 
 func (b *broker) openCoordinators(ctx context.Context, w World) error {
+	b.topics = &topics{catalog: b.catalog}
 	groups, err := coord.New(coord.GroupConfig{
 		Partitions: b.partitionsOf(topic.ConsumerOffsets, b.catalog.BrokerSettings().OffsetsTopicPartitions),
 		Settings:   func() coord.GroupSettings { return coord.FromBroker(b.catalog.BrokerSettings()) },
-	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: topics{b.catalog}})
+	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: b.topics})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,29 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/kafka/kerr"
+)
+
+// ConsumerGroupHeartbeat: v0-1 (KIP-848). v1 regular expressions (KIP-1082: and member ids that the client makes).
+
+func (a *API) consumerGroupHeartbeat(ctx context.Context, c caller, req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
+	refuse := func(code kerr.Code) *kmsg.ConsumerGroupHeartbeatResponse {
+		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
+		resp.ErrorCode = int16(code)
+		return resp
+	}
+	if !a.mayGroup(c, kmsg.ACLOperationRead, req.Group) {
+		return refuse(kerr.GroupAuthorizationFailed)
+	}
+	mayDescribe := func(name string) bool { return a.mayTopic(c, kmsg.ACLOperationDescribe, name) }
+	for _, name := range req.SubscribedTopicNames {
+		if !mayDescribe(name) {
+			return refuse(kerr.TopicAuthorizationFailed)
+		}
+	}
+	return a.world.Groups.ConsumerGroupHeartbeat(ctx, c.clientID, c.host(), req, mayDescribe)
+}
