@@ -52,12 +52,11 @@ func (a *API) apiVersionsResponse(version int16, all []feature) *kmsg.ApiVersion
 		resp.ApiKeys = append(resp.ApiKeys, a.versionsOf(key))
 	}
 	for _, f := range all {
-		if f.min == 0 && version < 4 {
-			continue // clients of that time take 0 for an error
+		if f.min > 0 || version >= 4 { // clients of that time take 0 for an error
+			s := kmsg.NewApiVersionsResponseSupportedFeature()
+			s.Name, s.MinVersion, s.MaxVersion = f.name, f.min, f.max
+			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
 		}
-		s := kmsg.NewApiVersionsResponseSupportedFeature()
-		s.Name, s.MinVersion, s.MaxVersion = f.name, f.min, f.max
-		resp.SupportedFeatures = append(resp.SupportedFeatures, s)
 		if f.finalized > 0 {
 			l := kmsg.NewApiVersionsResponseFinalizedFeature()
 			l.Name, l.MinVersionLevel, l.MaxVersionLevel = f.name, f.finalized, f.finalized

@@ -140,14 +140,14 @@ func TestGotcha02UnsupportedVersionClosesTheConnection(t *testing.T) {
 	c.wantCode(ask[*kmsg.ApiVersionsResponse](c, 0, softwareRequest("", "")).ErrorCode, kerr.None)
 }
 
-// Gotcha 4: features that are supported from 0 on are shown from version 4 on; nothing is finalized that is
-// not served.
+// Gotcha 4: that features are supported from 0 on is shown from version 4 on, what is finalized always; nothing
+// is finalized that is not served.
 func TestGotcha04FeaturesByVersion(t *testing.T) {
 	e := newEnv(t, options{})
 	list := []feature{{name: "metadata.version", min: 7, max: 29, finalized: 29}, {name: "group.version", min: 0, max: 1, finalized: 1}}
 	for version, want := range map[int16]int{3: 1, 4: 2} {
 		resp := e.api.apiVersionsResponse(version, list)
-		if len(resp.SupportedFeatures) != want || len(resp.FinalizedFeatures) != want {
+		if len(resp.SupportedFeatures) != want || len(resp.FinalizedFeatures) != len(list) {
 			t.Errorf("v%d: %+v, %+v", version, resp.SupportedFeatures, resp.FinalizedFeatures)
 		}
 	}

@@ -19,7 +19,7 @@ type Addition struct {
 }
 
 // AddPartitions adds all partitions or none. The answer is an AddOffsetsToTxnResponse that carries nothing but the error; it
-// comes when the partitions are durable.
+// comes when the partitions are durable. While another transition of the id is under way it waits for a moment.
 func (m *Machine) AddPartitions(now time.Time, t machine.Ticket, a Addition) machine.Effects {
 	m.now = now
 	m.add(a, func(code kerr.Code) {
@@ -31,6 +31,12 @@ func (m *Machine) AddPartitions(now time.Time, t machine.Ticket, a Addition) mac
 }
 
 func (m *Machine) add(a Addition, done func(code kerr.Code)) {
+	m.tryAdd(&addition{Addition: a, done: done, until: m.now.Add(addPatience)})
+}
+
+// tryAdd is add for one that may have waited already.
+func (m *Machine) tryAdd(a *addition) {
+	done := a.done
 	if a.ID == "" {
 		done(kerr.InvalidRequest)
 		return
@@ -40,13 +46,13 @@ func (m *Machine) add(a Addition, done func(code kerr.Code)) {
 	case e == nil:
 		done(kerr.InvalidProducerIDMapping)
 	case e.pending: // first, because the pending transition may be to the producer id that is asked with
-		done(kerr.ConcurrentTransactions)
+		m.park(e, a)
 	case e.producer.ID != a.Producer.ID:
 		done(kerr.InvalidProducerIDMapping)
 	case e.producer.Epoch != a.Producer.Epoch:
 		done(kerr.ProducerFenced)
 	case e.state.prepared():
-		done(kerr.ConcurrentTransactions)
+		m.park(e, a)
 	case e.state == Ongoing && !slices.ContainsFunc(a.Partitions, func(tp machine.TopicPartition) bool { return !e.contains(tp) }):
 		done(kerr.None)
 	case m.bytes >= m.limits.MaxBytes:
@@ -62,6 +68,63 @@ func (m *Machine) add(a Addition, done func(code kerr.Code)) {
 			next.protocol = secondProtocol
 		}
 		m.transit(e, next, done)
+	}
+}
+
+// addition is an Addition until it is answered.
+type addition struct {
+	Addition
+	done    func(code kerr.Code)
+	until   time.Time // when it has waited long enough
+	waiting bool      // in its entry's list
+	listed  bool      // in Machine.parked
+}
+
+const (
+	addPatience = 100 * time.Millisecond // as Kafka's brokers have among each other
+	maxWaiting  = 8                      // additions that wait for one id
+)
+
+// park has an addition wait for the transition that is under way. A producer begins its next transaction as soon as the
+// last one is decided; told CONCURRENT_TRANSACTIONS, it would come back only after a pause that is much longer than what
+// is left to do.
+func (m *Machine) park(e *entry, a *addition) {
+	if len(e.waiting) >= maxWaiting || m.closed || !a.until.After(m.now) {
+		a.done(kerr.ConcurrentTransactions)
+		return
+	}
+	e.waiting = append(e.waiting, a)
+	a.waiting = true
+	if !a.listed {
+		a.listed = true
+		m.parked = append(m.parked, a)
+	}
+}
+
+// resume tries additions again that waited for a transition.
+func (m *Machine) resume(e *entry) {
+	again := e.waiting
+	e.waiting = nil
+	for _, a := range again {
+		if a.waiting {
+			a.waiting = false
+			m.tryAdd(a)
+		}
+	}
+}
+
+// giveUp answers the additions that have waited long enough.
+func (m *Machine) giveUp() {
+	for len(m.parked) > 0 {
+		a := m.parked[0]
+		if a.waiting && a.until.After(m.now) {
+			return
+		}
+		m.parked = m.parked[1:]
+		if a.waiting {
+			a.waiting = false
+			a.done(kerr.ConcurrentTransactions)
+		}
 	}
 }
 

@@ -56,6 +56,7 @@ type Machine struct {
 	lastEnd int64
 	retries retryHeap
 	tasks   []MarkerTask
+	parked  []*addition // that wait for a transition, by how long they may, and some that do not any more
 
 	appends    map[int64]func(code kerr.Code)
 	nextAppend int64
@@ -101,6 +102,8 @@ func (m *Machine) Close(now time.Time) machine.Effects {
 	for _, id := range slices.Sorted(maps.Keys(m.appends)) {
 		m.finish(id, kerr.NotLeaderOrFollower)
 	}
+	m.now = now.Add(addPatience)
+	m.giveUp()
 	m.out.Appends, m.tasks, m.retries = nil, nil, nil
 	m.open = map[string]*entry{}
 	return m.take()
@@ -114,6 +117,9 @@ func (m *Machine) Deadline() (at time.Time, ok bool) {
 	if len(m.retries) > 0 && (!ok || m.retries[0].at.Before(at)) {
 		at, ok = m.retries[0].at, true
 	}
+	if len(m.parked) > 0 && (!ok || m.parked[0].until.Before(at)) {
+		at, ok = m.parked[0].until, true
+	}
 	return at, ok
 }
 
@@ -125,6 +131,7 @@ func (m *Machine) Advance(now time.Time) machine.Effects {
 		m.checkAt = now.Add(m.limits.CheckInterval)
 	}
 	m.retry()
+	m.giveUp()
 	return m.take()
 }
 
@@ -197,6 +204,7 @@ func (m *Machine) transit(e *entry, next metadata, done func(code kerr.Code)) {
 			m.forgetNew(e)
 		}
 		done(refused(code))
+		m.resume(e)
 	})
 }
 

@@ -106,4 +106,5 @@ type entry struct {
 	logged  bool // the log has it
 	pending bool // a transition is with the log
 	size    int  // of its record, in bytes
+	waiting []*addition
 }
