@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -232,10 +233,28 @@ func (s *produceSlot) complete(done partition.Appended) {
 	}
 	code := s.call.api.code(done.Err)
 	part.ErrorCode = int16(code)
-	if code == kerr.InvalidRecord || code == kerr.InvalidTimestamp || code == kerr.InvalidRequest || code == kerr.InvalidRequiredAcks {
+	switch code {
+	case kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.InvalidRequest, kerr.InvalidRequiredAcks, kerr.CorruptMessage,
+		kerr.InvalidTxnState:
 		part.ErrorMessage = message(code, done.Err)
 	}
+	if !aboutRecords(code, done.Err) {
+		part.LogStartOffset = -1
+	}
 	s.call.finish(1)
+}
+
+// aboutRecords says whether an error is about the contents of a batch that is well formed: only then Kafka tells the log
+// start along with it.
+func aboutRecords(code kerr.Code, err error) bool {
+	switch code {
+	case kerr.InvalidTimestamp, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerEpoch, kerr.UnsupportedCompressionType:
+		return true
+	case kerr.InvalidRecord:
+		return !errors.Is(err, record.ErrTruncated) && !errors.Is(err, record.ErrMagic)
+	default:
+		return false
+	}
 }
 
 // finish counts partitions off; the last one answers.

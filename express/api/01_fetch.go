@@ -12,7 +12,6 @@ import (
 	"millrace/express/partition"
 	"millrace/express/producer"
 	"millrace/express/quota"
-	"millrace/express/settings"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 	"millrace/kafka/server"
@@ -238,9 +237,6 @@ func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequ
 		return
 	}
 	p, code := a.find(r.topic, in.index)
-	if code == kerr.None && req.Version < 10 && r.topic.Settings.Compression == settings.CompressionZstd {
-		code = kerr.UnsupportedCompressionType
-	}
 	if code != kerr.None {
 		r.code = code
 		return
@@ -369,7 +365,7 @@ func (f *fetchReply) fill(req *kmsg.FetchRequest, results []fetchResult) {
 		out := wire.FetchPartition{
 			Index: r.key.index, ErrorCode: int16(r.code),
 			HighWatermark: r.offsets.HW, LastStableOffset: r.offsets.LSO, LogStartOffset: r.offsets.LogStart,
-			NullAborted: req.IsolationLevel == 0, Aborted: abortedOf(r), PreferredReadReplica: -1, Diverging: r.diverging,
+			NullAborted: r.looked() && (req.IsolationLevel == 0 || r.code != kerr.None), Aborted: abortedOf(r), PreferredReadReplica: -1, Diverging: r.diverging,
 			Records: net.Buffers(parts[r.firstPart:r.endPart]),
 		}
 		if r.code == kerr.NotLeaderOrFollower || r.code == kerr.FencedLeaderEpoch {
@@ -394,6 +390,12 @@ func abortedOf(r *fetchResult) []wire.AbortedTransaction {
 		out[i] = wire.AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.First}
 	}
 	return out
+}
+
+// looked says whether the partition was looked at; otherwise everybody gets an empty list of aborted transactions. With
+// other errors nobody gets a list, and read_uncommitted never.
+func (r *fetchResult) looked() bool {
+	return r.code != kerr.UnknownTopicOrPartition && r.code != kerr.UnknownTopicID && r.code != kerr.TopicAuthorizationFailed
 }
 
 // nameLeader tells who leads a partition that is not led here (KIP-951).

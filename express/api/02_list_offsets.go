@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -40,6 +41,9 @@ func sinceVersion(timestamp int64) int16 {
 	case earliestToUpload:
 		return 11
 	default:
+		if timestamp < earliestToUpload {
+			return math.MaxInt16 // none yet
+		}
 		return 0
 	}
 }

@@ -98,7 +98,11 @@ func (m *metadataQuery) topic(ctx context.Context, in *kmsg.MetadataRequestTopic
 	if !ok {
 		var code kerr.Code
 		if t, code = m.create(ctx, name); code != kerr.None {
-			return metadataError(in, code)
+			out := metadataError(in, code)
+			if m.req.IncludeTopicAuthorizedOperations && code != kerr.TopicAuthorizationFailed {
+				out.AuthorizedOperations = a.authorized(m.caller, kmsg.ACLResourceTypeTopic, name)
+			}
+			return out
 		}
 	}
 	return a.metadataTopic(m.caller, t, m.req.IncludeTopicAuthorizedOperations)

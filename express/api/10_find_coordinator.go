@@ -33,6 +33,9 @@ func (a *API) findCoordinator(ctx context.Context, c caller, req *kmsg.FindCoord
 	if req.Version < 4 {
 		one := a.coordinator(ctx, c, req.CoordinatorType, req.CoordinatorKey)
 		resp.ErrorCode, resp.ErrorMessage = one.ErrorCode, one.ErrorMessage
+		if one.ErrorCode == 0 {
+			resp.ErrorMessage = kmsg.StringPtr("NONE") // these versions name even success
+		}
 		resp.NodeID, resp.Host, resp.Port = one.NodeID, one.Host, one.Port
 		return resp
 	}
@@ -61,7 +64,7 @@ func (a *API) coordinator(ctx context.Context, c caller, kind int8, key string) 
 	if !ok {
 		return fail(kerr.CoordinatorNotAvailable)
 	}
-	out.NodeID, out.Host, out.Port = b.ID, b.Host, b.Port
+	out.NodeID, out.Host, out.Port, out.ErrorMessage = b.ID, b.Host, b.Port, kmsg.StringPtr("")
 	return out
 }
 

@@ -16,5 +16,10 @@ func (a *API) syncGroup(ctx context.Context, c caller, req *kmsg.SyncGroupReques
 		resp.ErrorCode = int16(kerr.GroupAuthorizationFailed)
 		return resp
 	}
+	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
+		resp := kmsg.NewPtrSyncGroupResponse()
+		resp.ErrorCode = int16(kerr.InconsistentGroupProtocol)
+		return resp
+	}
 	return a.world.Groups.SyncGroup(ctx, req)
 }

@@ -13,8 +13,8 @@ import (
 
 // CreateTopics: v2-7.
 //
-//   - v4 partitions and replication factor -1 take the broker's defaults (KIP-464), v5 flexible, and the
-//     configuration of what was created (KIP-525), v6 THROTTLING_QUOTA_EXCEEDED, v7 topic ids (KIP-516)
+//   - v4 partitions and replication factor -1 take the broker's defaults (KIP-464); as in Kafka 4 they do so at
+//     every version. v5 flexible, and the configuration of what was created (KIP-525), v6 THROTTLING_QUOTA_EXCEEDED, v7 topic ids (KIP-516)
 //
 // A replication factor above the number of brokers is accepted: durability is the log store's business, and
 // tools ask for 3 as a matter of course. Repeated topics are refused, as in Kafka.
@@ -43,7 +43,11 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 			continue // repeated, and answered
 		}
 		mentions[in.Topic] = 0
-		partitions += max(int(in.NumPartitions), len(in.ReplicaAssignment), 1)
+		if n := len(in.ReplicaAssignment); n > 0 {
+			partitions += n
+		} else {
+			partitions += max(int(in.NumPartitions), 1)
+		}
 		var err error
 		switch {
 		case times > 1:
@@ -62,6 +66,7 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
 	out := kmsg.NewCreateTopicsResponseTopic()
 	out.Topic, out.NumPartitions, out.ReplicationFactor = in.Topic, -1, -1
+	out.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // null would say that they are not to be seen
 	var t *catalog.Topic
 	err := refused
 	if err == nil && !a.mayCluster(c, kmsg.ACLOperationCreate) && !a.mayTopic(c, kmsg.ACLOperationCreate, in.Topic) {
@@ -82,7 +87,7 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 		out.TopicID = t.ID
 	}
 	if !a.mayTopic(c, kmsg.ACLOperationDescribeConfigs, in.Topic) {
-		out.ConfigErrorCode = int16(kerr.TopicAuthorizationFailed)
+		out.ConfigErrorCode, out.Configs = int16(kerr.TopicAuthorizationFailed), nil
 		return out
 	}
 	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), t.ReplicationFactor
@@ -132,10 +137,10 @@ func newTopic(req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic) 
 		return n, nil
 	}
 	switch {
-	case in.NumPartitions < 1 && (in.NumPartitions != -1 || req.Version < 4):
-		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidPartitions, in.NumPartitions)
-	case in.ReplicationFactor < 1 && (in.ReplicationFactor != -1 || req.Version < 4):
+	case in.ReplicationFactor < 1 && in.ReplicationFactor != -1:
 		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidReplication, in.ReplicationFactor)
+	case in.NumPartitions < 1 && in.NumPartitions != -1:
+		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidPartitions, in.NumPartitions)
 	}
 	return n, nil
 }

@@ -30,19 +30,30 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		name string
 		id   topic.ID
 	}
-	seen := make(map[key]bool, len(asked))
-	for _, in := range asked {
+	keyOf := func(in kmsg.DeleteTopicsRequestTopic) key {
 		k := key{id: in.TopicID}
 		if in.Topic != nil {
 			k.name = *in.Topic
 		}
-		if seen[k] {
-			continue
+		return k
+	}
+	mentions := make(map[key]int, len(asked))
+	for _, in := range asked {
+		mentions[keyOf(in)]++
+	}
+	for _, in := range asked {
+		times := mentions[keyOf(in)]
+		if times == 0 {
+			continue // repeated, and answered
 		}
-		seen[k] = true
+		mentions[keyOf(in)] = 0
 		out := kmsg.NewDeleteTopicsResponseTopic()
 		out.Topic, out.TopicID = in.Topic, in.TopicID
-		if err := a.deleteTopic(ctx, c, quota, req.Version, in, &out); err != nil {
+		err := fmt.Errorf("%w: the topic is listed %d times", kerr.InvalidRequest, times)
+		if times == 1 {
+			err = a.deleteTopic(ctx, c, quota, req.Version, in, &out)
+		}
+		if err != nil {
 			code := a.code(err)
 			out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
 		}
@@ -72,6 +83,9 @@ func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, versi
 			return kerr.UnknownTopicOrPartition
 		}
 	} else {
+		if (topic.ID(in.TopicID) == topic.ID{}) {
+			return fmt.Errorf("%w: neither a name nor an id", kerr.InvalidRequest)
+		}
 		if t, ok = a.catalog.TopicByID(in.TopicID); !ok {
 			return kerr.UnknownTopicID
 		}

@@ -55,11 +55,8 @@ func (a *API) deletePartitionRecords(ctx context.Context, name string, in kmsg.D
 		return -1, kerr.InvalidTopicException
 	}
 	p, code := a.findByName(name, in.Partition)
-	switch {
-	case code != kerr.None:
+	if code != kerr.None {
 		return -1, code
-	case in.Offset < -1:
-		return -1, kerr.OffsetOutOfRange
 	}
 	low, err := p.DeleteRecords(ctx, in.Offset)
 	if err != nil {

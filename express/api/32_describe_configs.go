@@ -45,6 +45,7 @@ func (a *API) describeResource(c caller, req *kmsg.DescribeConfigsRequest, in *k
 		out.ErrorCode, out.ErrorMessage = int16(code), message(code, err)
 		return out
 	}
+	out.ErrorMessage = kmsg.StringPtr("")
 	for i := range entries {
 		if len(in.ConfigNames) == 0 || slices.Contains(in.ConfigNames, entries[i].Name) {
 			out.Configs = append(out.Configs, configOf(&entries[i], req))

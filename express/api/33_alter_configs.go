@@ -2,11 +2,15 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/catalog"
+	"millrace/express/settings"
 	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // AlterConfigs: v0-2. v1 throttle, v2 flexible. It replaces all overrides of a resource; newer clients use
@@ -74,12 +78,22 @@ func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, vali
 		if !a.mayTopic(c, kmsg.ACLOperationAlterConfigs, key.name) {
 			return kerr.TopicAuthorizationFailed
 		}
+		if key.name == "" {
+			return fmt.Errorf("%w: topics have no default configuration", kerr.InvalidRequest)
+		}
+		if err := topic.ValidateName(key.name); err != nil {
+			return err
+		}
 		return a.catalog.SetTopicConfigs(ctx, key.name, validateOnly, change)
 	case kmsg.ConfigResourceTypeBroker:
 		if !a.mayCluster(c, kmsg.ACLOperationAlterConfigs) {
 			return kerr.ClusterAuthorizationFailed
 		}
-		return a.catalog.SetBrokerConfigs(ctx, key.name, validateOnly, change)
+		err := a.catalog.SetBrokerConfigs(ctx, key.name, validateOnly, change)
+		if errors.Is(err, settings.ErrInvalid) || errors.Is(err, catalog.ErrUnknownBroker) {
+			err = fmt.Errorf("%w: %w", kerr.InvalidRequest, err) // INVALID_CONFIG is said of topics only
+		}
+		return err
 	default:
 		return fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, key.kind)
 	}

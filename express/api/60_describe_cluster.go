@@ -24,7 +24,6 @@ func (a *API) describeCluster(_ context.Context, c caller, req *kmsg.DescribeClu
 	if err := checkEndpoint(req); err != nil {
 		code := a.code(err)
 		resp.ErrorCode, resp.ErrorMessage = int16(code), message(code, err)
-		resp.EndpointType = req.EndpointType
 		return resp
 	}
 	resp.ClusterID, resp.ControllerID = a.catalog.ClusterID(), a.catalog.Controller()

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // DescribeProducers: v0 (KIP-664).
@@ -20,6 +21,9 @@ func (a *API) describeProducers(_ context.Context, c caller, req *kmsg.DescribeP
 			p := kmsg.NewDescribeProducersResponseTopicPartition()
 			p.Partition = index
 			part, code := a.findByName(t.Topic, index)
+			if topic.ValidateName(t.Topic) != nil {
+				code = kerr.InvalidTopicException
+			}
 			if !allowed {
 				code = kerr.TopicAuthorizationFailed
 			}

@@ -20,16 +20,13 @@ const pageMost = 2000
 
 func (a *API) describeTopicPartitions(_ context.Context, c caller, req *kmsg.DescribeTopicPartitionsRequest) *kmsg.DescribeTopicPartitionsResponse {
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
-	if req.Cursor != nil && req.Cursor.Partition < 0 {
+	if badCursor(req) {
 		for _, t := range req.Topics {
 			resp.Topics = append(resp.Topics, unknownPartitions(t.Topic, kerr.InvalidRequest))
 		}
 		return resp
 	}
-	left := pageMost
-	if req.ResponsePartitionLimit > 0 {
-		left = min(left, int(req.ResponsePartitionLimit))
-	}
+	left := max(1, min(pageMost, int(req.ResponsePartitionLimit)))
 	for _, name := range a.namesFrom(c, req) {
 		first := 0
 		if req.Cursor != nil && req.Cursor.Topic == name {
@@ -57,6 +54,16 @@ func (a *API) describeTopicPartitions(_ context.Context, c caller, req *kmsg.Des
 		}
 	}
 	return resp
+}
+
+// badCursor tells whether the cursor points to what was not asked for.
+func badCursor(req *kmsg.DescribeTopicPartitionsRequest) bool {
+	at := req.Cursor
+	if at == nil {
+		return false
+	}
+	asked := func(t kmsg.DescribeTopicPartitionsRequestTopic) bool { return t.Topic == at.Topic }
+	return at.Partition < 0 || len(req.Topics) > 0 && !slices.ContainsFunc(req.Topics, asked)
 }
 
 // namesFrom lists the topics asked for, from the cursor's on, by name.

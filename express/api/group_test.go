@@ -112,7 +112,7 @@ func TestGotcha12GroupThroughTheAPI(t *testing.T) {
 	fetchOffsets(t, c, tp.ID)
 
 	list := ask[*kmsg.ListGroupsResponse](c, 5, kmsg.NewPtrListGroupsRequest())
-	if len(list.Groups) != 1 || list.Groups[0].Group != "g" || list.Groups[0].GroupType != "Classic" {
+	if len(list.Groups) != 1 || list.Groups[0].Group != "g" || list.Groups[0].GroupType != "classic" {
 		t.Errorf("%+v", list.Groups)
 	}
 	leave := kmsg.NewPtrLeaveGroupRequest()

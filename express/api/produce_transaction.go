@@ -15,6 +15,9 @@ import (
 // (KIP-890, transaction version 2); with older ones the client has done so, and it is verified.
 const addsPartitions = 12
 
+// knowsAbortable is the version of Produce from which on producers know TRANSACTION_ABORTABLE.
+const knowsAbortable = 11
+
 // verdict says whether a transaction may begin on a partition.
 type verdict struct {
 	guard *partition.Guard
@@ -88,6 +91,12 @@ func verificationCode(code kerr.Code, version int16) kerr.Code {
 		if version < addsPartitions {
 			return kerr.NotEnoughReplicas
 		}
+	case kerr.TransactionAbortable:
+		if version < knowsAbortable {
+			return kerr.InvalidTxnState
+		}
+	case kerr.ProducerFenced:
+		return kerr.InvalidProducerEpoch // what Produce has always said
 	}
 	return code
 }

@@ -174,7 +174,7 @@ func requestedParts(req *kmsg.FetchRequest) []fetchPart {
 				currentEpoch: p.CurrentLeaderEpoch, lastEpoch: p.LastFetchedEpoch,
 				offset: p.FetchOffset, maxBytes: p.PartitionMaxBytes, toldHW: -1, toldLogStart: -1,
 			}
-			if req.Version < 9 {
+			if req.Version < 9 || part.currentEpoch < 0 { // here every negative epoch stands for none
 				part.currentEpoch = -1
 			}
 			if req.Version < 12 {

@@ -11,7 +11,7 @@ import (
 )
 
 // classicType is how ListGroups names the type of classic groups.
-const classicType = "Classic"
+const classicType = "classic"
 
 // List returns the groups in one of the states and of one of the types, without regard to case; empty filters let all
 // through.

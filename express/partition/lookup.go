@@ -196,10 +196,10 @@ func (p *Partition) EpochEnd(epoch int32) (int32, int64) {
 	}
 	higher := sort.Search(len(p.epochs), func(i int) bool { return p.epochs[i].Epoch > epoch })
 	switch {
-	case epoch < 0 || higher == len(p.epochs):
+	case epoch == record.None || higher == len(p.epochs):
 		return -1, -1
-	case higher == 0:
-		return epoch, p.epochs[0].Start
+	case higher == 0: // all that is left of the log is of later epochs
+		return epoch, max(p.epochs[0].Start, p.logStart)
 	default:
 		return p.epochs[higher-1].Epoch, p.epochs[higher].Start
 	}

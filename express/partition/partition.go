@@ -217,7 +217,7 @@ func (p *Partition) CheckEpoch(epoch int32) error {
 	switch {
 	case p.closed:
 		return ErrNotOwner
-	case epoch < 0 || epoch == p.epoch:
+	case epoch == -1 || epoch == p.epoch:
 		return nil
 	case epoch < p.epoch:
 		return fmt.Errorf("%w: %d, now %d", ErrFencedEpoch, epoch, p.epoch)

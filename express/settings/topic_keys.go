@@ -2,6 +2,7 @@ package settings
 
 import (
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -38,11 +39,13 @@ var topicKeys = []key{
 	{Definition: Definition{Name: "flush.ms", Type: TypeLong, Default: noLimit, Synonym: "log.flush.interval.ms",
 		Doc: "Milliseconds between forced flushes. Stored only: express syncs every record before it acknowledges it."}},
 	{Definition: Definition{Name: "follower.replication.throttled.replicas", Type: TypeList, List: true,
-		Doc: "Replicas whose copying is throttled on the follower. Stored only: express does not copy replicas."}},
+		Doc: "Replicas whose copying is throttled on the follower. Stored only: express does not copy replicas."},
+		check: throttledFault},
 	{Definition: Definition{Name: "index.interval.bytes", Type: TypeInt, Default: "4096", Synonym: "log.index.interval.bytes",
 		Doc: "Record bytes between two entries of a segment's index."}},
 	{Definition: Definition{Name: "leader.replication.throttled.replicas", Type: TypeList, List: true,
-		Doc: "Replicas whose copying is throttled on the leader. Stored only: express does not copy replicas."}},
+		Doc: "Replicas whose copying is throttled on the leader. Stored only: express does not copy replicas."},
+		check: throttledFault},
 	{Definition: Definition{Name: "local.retention.bytes", Type: TypeLong, Default: "-2", Synonym: "log.local.retention.bytes",
 		Doc: "Bytes kept locally of a tiered topic; -2 follows retention.bytes. Stored only: express tiers by itself."},
 		min: -2},
@@ -79,8 +82,8 @@ var topicKeys = []key{
 		Doc: "Kafka's tiered storage. It cannot be turned on: express keeps sealed data in its object store for every topic."},
 		check: refuseTrue},
 	{Definition: Definition{Name: "retention.bytes", Type: TypeLong, Default: "-1", Synonym: "log.retention.bytes",
-		Doc: "The size a partition may reach before its oldest data is deleted; -1 for no limit."},
-		min: -1},
+		Doc: "The size a partition may reach before its oldest data is deleted; below 0 for no limit."},
+		min: math.MinInt64},
 	{Definition: Definition{Name: "retention.ms", Type: TypeLong, Default: "604800000", Synonym: "log.retention.ms",
 		Doc: "How long records are kept, in milliseconds; -1 for no limit."},
 		min: -1},
@@ -120,3 +123,20 @@ func refuseTrue(value string) string {
 
 // maxMs is what "no limit" is in Kafka's time keys.
 const maxMs = math.MaxInt64
+
+// throttledFault wants a list of PARTITION:BROKER, or * for all.
+func throttledFault(value string) string {
+	elements := SplitList(value)
+	if len(elements) == 1 && elements[0] == "*" {
+		return ""
+	}
+	for _, e := range elements {
+		partition, broker, both := strings.Cut(e, ":")
+		_, err := strconv.ParseUint(partition, 10, 31)
+		_, err2 := strconv.ParseUint(broker, 10, 31)
+		if !both || err != nil || err2 != nil {
+			return "must be * or a list of PARTITION:BROKER"
+		}
+	}
+	return ""
+}

@@ -14,7 +14,7 @@ import (
 const metadataRefresh = 3 * time.Minute
 
 // typeName is how ListGroups names the type of these groups.
-const typeName = "Consumer"
+const typeName = "consumer"
 
 // The states of a group, by Kafka's names.
 const (

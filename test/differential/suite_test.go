@@ -1,0 +1,175 @@
+package differential
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/test/harness"
+)
+
+var (
+	out  = flag.String("differences", "", "a file that all differences are written to, with the rows that explain them")
+	said = flag.String("answers", "", "a file that what Apache Kafka said is written to")
+	only = flag.String("scripts", "", "a regular expression of the scripts to run; then rows that explain nothing are no fault")
+)
+
+// fewestRequests is what a whole run has to send at least, so that the comparison cannot come to nothing unseen.
+const fewestRequests = 5000
+
+// TestDifferential sends the same requests to Apache Kafka and to express and compares the answers field by field. Every
+// difference is a row of docs/compatibility.md.
+func TestDifferential(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Apache Kafka")
+	}
+	kafka, express := startBoth(t)
+	if *only == "" {
+		checkVersions(t, kafka, express)
+	}
+	began := time.Now()
+	scripts := chosen(t)
+	k, e := both(t, kafka, express, newPlan(kafka, express), scripts)
+	writeAnswers(t, k)
+	all := compare(k, e)
+	table := knownDifferences(t)
+	report(t, table, all)
+	rest := unexplained(table, all)
+	const most = 40
+	for i, d := range rest {
+		if i == most {
+			t.Errorf("and %d more", len(rest)-most)
+			break
+		}
+		t.Errorf("no row of %s explains: %v", documentPath, d)
+	}
+	sent := 0
+	for _, a := range k {
+		if a.outcome != unlisted {
+			sent++
+		}
+	}
+	t.Logf("%d scripts, %d requests to each of the two, %d fields differ, %d rows, %v", len(scripts), sent, len(all), len(table),
+		time.Since(began).Round(time.Millisecond))
+	if *only != "" {
+		return
+	}
+	if sent < fewestRequests {
+		t.Errorf("only %d requests were sent, at least %d are meant to be", sent, fewestRequests)
+	}
+	for _, row := range table {
+		if row.hits == 0 {
+			t.Errorf("%s: nothing differs any more as row %s says", documentPath, row.id)
+		}
+	}
+	coverage(t, kafka, express, e)
+}
+
+// startBoth starts the two servers.
+func startBoth(t *testing.T) (kafka, express *side) {
+	t.Helper()
+	kafka = newSide(t, "kafka", harness.StartKafka(t, harness.KafkaOptions{Properties: map[string]string{
+		"broker.rack":                                  "zone-a",
+		"offsets.topic.num.partitions":                 "50",
+		"transaction.state.log.num.partitions":         "50",
+		"share.coordinator.state.topic.num.partitions": "50",
+		"group.coordinator.append.linger.ms":           "0",
+		"share.coordinator.append.linger.ms":           "0",
+		// Cleaning by the clock would come at any time.
+		"log.initial.task.delay.ms": "600000",
+	}}))
+	return kafka, newSide(t, "express", harness.StartMillrace(t, harness.MillraceOptions{}))
+}
+
+// chosen lists the scripts to run.
+func chosen(t *testing.T) []script {
+	t.Helper()
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What lists all that there is comes first, before there is much.
+	all := []script{{name: "lists/first", run: lists}}
+	for _, s := range singles() {
+		all = append(all, s.script())
+	}
+	scripts := []script{fixture()}
+	for _, s := range append(all, sequences()...) {
+		if pattern.MatchString(s.name) {
+			scripts = append(scripts, s)
+		}
+	}
+	return scripts
+}
+
+// report writes all differences to the file that was asked for, each with the id of the row that explains it.
+func report(t *testing.T, table []*known, all []difference) {
+	t.Helper()
+	if *out == "" {
+		return
+	}
+	file, err := os.Create(*out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w := bufio.NewWriter(file)
+	for _, d := range all {
+		row := "-"
+		for _, k := range table {
+			if k.explains(d) {
+				row = k.id
+				break
+			}
+		}
+		fmt.Fprintf(w, "%s %v\n", row, d)
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeAnswers writes answers to the file that was asked for.
+func writeAnswers(t *testing.T, all []answer) {
+	t.Helper()
+	if *said == "" {
+		return
+	}
+	file, err := os.Create(*said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w := bufio.NewWriter(file)
+	for _, a := range all {
+		fmt.Fprintf(w, "%s: %s\n", a.id(), a.outcome)
+		for _, f := range a.fields {
+			fmt.Fprintf(w, "    %s = %s\n", f.path, f.value)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// coverage checks that every version that both servers list was asked for.
+func coverage(t *testing.T, kafka, express *side, answers []answer) {
+	t.Helper()
+	asked := make(map[[2]int16]bool)
+	for _, a := range answers {
+		asked[[2]int16{a.key, a.version}] = true
+	}
+	for key, listed := range express.listed {
+		for v := listed.MinVersion; v <= listed.MaxVersion; v++ {
+			if kafka.serves(key, v) && !asked[[2]int16{key, v}] {
+				t.Errorf("nothing was sent to %s v%d", kmsg.NameForKey(key), v)
+			}
+		}
+	}
+}
