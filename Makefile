@@ -3,8 +3,9 @@
 # Length of the longer work; override on the command line: make fuzz FUZZTIME=10m
 FUZZTIME ?= 30s
 ROUNDS   ?= 200
+KILLS    ?= 50
 
-.PHONY: check test race lint conformance soak bench fuzz generate
+.PHONY: check test race lint conformance ecosystem soak bench fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
@@ -20,6 +21,10 @@ lint: ## the pinned linter
 
 conformance: ## foreign clients against millrace and Apache Kafka; a missing toolchain is a failure
 	MILLRACE_TEST_REQUIRE=all go test -count=1 -v ./test/conformance/...
+
+ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache Kafka; Streams is killed KILLS times
+	MILLRACE_TEST_REQUIRE=all MILLRACE_ECOSYSTEM=full MILLRACE_STREAMS_KILLS=$(KILLS) \
+	go test -count=1 -v -timeout 3h ./test/ecosystem/...
 
 soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault
 	MILLRACE_KILL_ROUNDS=$(ROUNDS) go test -count=1 -v -timeout 4h ./test/robust/...

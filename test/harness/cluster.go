@@ -51,7 +51,7 @@ func (c *Cluster) Stop(t testing.TB) {
 	if c.process.expected.Load() {
 		return
 	}
-	code := c.process.stop(t)
+	code := c.process.Stop(t)
 	// A JVM that ends by a signal answers 128+signal, whatever its shutdown hooks did.
 	const javaTerminated = 128 + 15
 	if code == 0 || (c.Engine == ApacheKafka && code == javaTerminated) {

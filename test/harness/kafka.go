@@ -3,10 +3,12 @@ package harness
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,9 @@ import (
 
 // kafkaStartLimit is how long Apache Kafka may take to answer; it needs 3 s on two idle cores.
 const kafkaStartLimit = 90 * time.Second
+
+// kafkaPortCount is the number of ports of one node: for clients, and for the controller.
+const kafkaPortCount = 2
 
 // kafkaClusterID is a fixed, valid id (16 bytes in URL-safe base64), so that runs are alike.
 const kafkaClusterID = "bWlsbHJhY2UtdGVzdHMtMQ"
@@ -24,6 +29,8 @@ type KafkaOptions struct {
 	Properties map[string]string
 	// HeapMB bounds the JVM's heap in MiB; 0 means 512.
 	HeapMB int
+	// Again is a cluster of Apache Kafka that has ended: the new one goes on with its folder and ports. Properties are set anew.
+	Again *Cluster
 }
 
 // StartKafka starts Apache Kafka as one combined KRaft node on free loopback ports and waits until it answers. Its data is
@@ -34,8 +41,7 @@ func StartKafka(t testing.TB, options KafkaOptions) *Cluster {
 	if options.HeapMB == 0 {
 		options.HeapMB = 512
 	}
-	dir := t.TempDir()
-	port := FreePorts(t, 2)
+	dir, port := kafkaPlace(t, options.Again)
 	properties := kafkaProperties(dir, port)
 	for name, value := range options.Properties {
 		properties[name] = value
@@ -44,16 +50,35 @@ func StartKafka(t testing.TB, options KafkaOptions) *Cluster {
 	if err := os.WriteFile(config, []byte(renderProperties(properties)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(dir, "java", JavaArgs(jars, "kafka.tools.StorageTool", "format", "-t", kafkaClusterID, "-c", config)...); err != nil {
-		t.Fatalf("format the storage of Apache Kafka: %v", err)
+	if options.Again == nil {
+		format := JavaArgs(jars, "kafka.tools.StorageTool", "format", "-t", kafkaClusterID, "-c", config)
+		if _, err := run(dir, "java", format...); err != nil {
+			t.Fatalf("format the storage of Apache Kafka: %v", err)
+		}
 	}
 	command := exec.Command("java", fmt.Sprintf("-Xmx%dm", options.HeapMB), "-XX:+UseG1GC", "-cp", jars, "kafka.Kafka", config)
 	command.Dir = dir
-	process := startProcess(t, "Apache Kafka", filepath.Join(dir, "kafka.log"), command)
+	process := StartProcess(t, "Apache Kafka", filepath.Join(dir, "kafka.log"), command)
 	cluster := &Cluster{Engine: ApacheKafka, Bootstrap: loopback(port), Dir: dir, process: process}
 	t.Cleanup(func() { cluster.Stop(t) })
 	waitReady(t, process, kafkaStartLimit, func(ctx context.Context) error { return ready(ctx, cluster.Bootstrap) })
 	return cluster
+}
+
+// kafkaPlace returns the folder and the first of two ports for a broker: those of again, or new ones.
+func kafkaPlace(t testing.TB, again *Cluster) (dir string, port int) {
+	t.Helper()
+	if again == nil {
+		return t.TempDir(), FreePorts(t, kafkaPortCount)
+	}
+	_, text, err := net.SplitHostPort(again.Bootstrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if port, err = strconv.Atoi(text); err != nil {
+		t.Fatal(err)
+	}
+	return again.Dir, port
 }
 
 // waitReady polls check until it is nil; it fails the test at once when the process ends.

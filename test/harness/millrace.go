@@ -58,7 +58,7 @@ func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
 	args := []string{"serve", "--data", options.Dir, "--listen", cluster.API, "--kafka", cluster.Bootstrap}
 	command := exec.Command(binary, append(args, options.Args...)...)
 	command.Env = append(os.Environ(), options.Env...)
-	cluster.process = startProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), command)
+	cluster.process = StartProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), command)
 	t.Cleanup(func() { cluster.Stop(t) })
 	waitReady(t, cluster.process, millraceStartLimit, func(ctx context.Context) error { return healthy(ctx, cluster.API) })
 	if !options.KeepRebalanceDelay {

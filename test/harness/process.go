@@ -31,15 +31,18 @@ type Process struct {
 	expected atomic.Bool   // its end was asked for
 }
 
-// startProcess runs command with its output appended to logPath. The process is ended when the test ends.
-func startProcess(t testing.TB, name, logPath string, command *exec.Cmd) *Process {
+// StartProcess runs command with its output appended to logPath, whose end is shown if the test fails. With an empty logPath
+// the output goes where command says. The process is ended when the test ends.
+func StartProcess(t testing.TB, name, logPath string, command *exec.Cmd) *Process {
 	t.Helper()
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		t.Fatal(err)
+	if logPath != "" {
+		log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		command.Stdout, command.Stderr = log, log
 	}
-	defer log.Close()
-	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = childAttributes()
 	if err := command.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
@@ -51,9 +54,9 @@ func startProcess(t testing.TB, name, logPath string, command *exec.Cmd) *Proces
 	}()
 	t.Cleanup(func() {
 		if !p.expected.Load() {
-			p.stop(t)
+			p.Stop(t)
 		}
-		if t.Failed() {
+		if t.Failed() && p.logPath != "" {
 			p.dumpLog(t)
 		}
 	})
@@ -73,8 +76,14 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// stop asks with SIGTERM and waits; it returns the exit code, or -1 where the process had to be killed.
-func (p *Process) stop(t testing.TB) int {
+// ExitCode returns the code with which the process ended by itself; call it after Done. It is -1 where a signal ended it.
+func (p *Process) ExitCode() int { return p.command.ProcessState.ExitCode() }
+
+// Expect says that the process may end by itself: cleanup does not ask it to.
+func (p *Process) Expect() { p.expected.Store(true) }
+
+// Stop asks with SIGTERM and waits; it returns the exit code, or -1 where the process had to be killed, which fails the test.
+func (p *Process) Stop(t testing.TB) int {
 	t.Helper()
 	p.expected.Store(true)
 	_ = p.command.Process.Signal(syscall.SIGTERM)

@@ -21,6 +21,9 @@ const (
 	Node Tool = "node"
 	// Java is a JDK and Apache Kafka's jars (broker, clients, tools, streams): a class path.
 	Java Tool = "java"
+	// Connect is what Java lacks to see a Kafka Connect worker at work: the path of a folder that holds the file connectors in
+	// plugins/, for plugin.path, and in logging/ the logger that writes to standard error, to stand first in a class path.
+	Connect Tool = "connect"
 	// Kcat is librdkafka's command line client: the path of the program.
 	Kcat Tool = "kcat"
 	// Go is the Go toolchain, for client programs that live in modules of their own: the path of the go command.
@@ -38,6 +41,9 @@ var packageJSON string
 
 //go:embed pins/pom.xml
 var pomXML string
+
+//go:embed pins/connect.xml
+var connectXML string
 
 // Require sets up a toolchain, or finds it set up, and returns how it is reached (see Tool). Where that fails the test is
 // skipped, or fails if MILLRACE_TEST_REQUIRE is "all". With -short every foreign toolchain counts as unwanted: it skips.
@@ -82,6 +88,8 @@ func setUp(tool Tool) (string, error) {
 		return setUpNode()
 	case Java:
 		return setUpJava()
+	case Connect:
+		return setUpConnect()
 	case Kcat:
 		return setUpKcat()
 	case Go:
@@ -145,18 +153,36 @@ func setUpJava() (string, error) {
 		return "", err
 	}
 	dir, err := Cached("kafka", []string{pomXML, version}, func(dir string) error {
-		if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(pomXML), 0o644); err != nil {
-			return err
-		}
-		_, err := run(dir, "mvn", "--quiet", "--batch-mode",
-			"org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
-			"-DoutputDirectory="+filepath.Join(dir, "libs"))
-		if err != nil {
+		if err := copyJars(dir, pomXML, "libs"); err != nil {
 			return err
 		}
 		return archiveClasses(dir)
 	})
 	return filepath.Join(dir, "libs", "*"), err
+}
+
+func setUpConnect() (string, error) {
+	if _, err := exec.LookPath("mvn"); err != nil {
+		return "", err
+	}
+	return Cached("connect", []string{connectXML}, func(dir string) error {
+		return errors.Join(
+			copyJars(dir, connectXML, "plugins", "-DincludeGroupIds=org.apache.kafka"),
+			copyJars(dir, connectXML, "logging", "-DincludeGroupIds=org.slf4j"))
+	})
+}
+
+// copyJars has Maven copy the jars that a pom asks for into a folder below dir.
+func copyJars(dir, pom, folder string, options ...string) error {
+	if err := os.WriteFile(filepath.Join(dir, "pom.xml"), []byte(pom), 0o644); err != nil {
+		return err
+	}
+	args := []string{
+		"--quiet", "--batch-mode", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
+		"-DoutputDirectory=" + filepath.Join(dir, folder),
+	}
+	_, err := run(dir, "mvn", append(args, options...)...)
+	return err
 }
 
 // archiveName is the file beside libs/ with the loaded form of the classes that Kafka's tools share: with it they start in
