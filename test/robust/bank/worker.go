@@ -1,0 +1,113 @@
+package bank
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/test/robust/ledger"
+)
+
+// worker is a teller or a clerk: one transaction after the other, with a client for as long as it serves.
+type worker struct {
+	bank *Bank
+	id   string // its name, and its first transactional id
+	now  string // the transactional id that it uses now
+	old  bool   // speaks the first version of the transaction protocol
+	done atomic.Int64
+}
+
+// plan is what is meant to become of a transaction.
+type plan int
+
+const (
+	commit  plan = iota
+	abort        // after its records were sent, or while they are
+	vanish       // the client goes, its successor has the same transactional id
+	forsake      // the client goes, and nobody uses its transactional id again
+	twin         // another client takes the transactional id over; then the commit is asked for
+	dawdle       // the commit is asked for after the timeout
+)
+
+// errLeft says that a worker's client is of no further use, as planned.
+var errLeft = errors.New("bank: the client is done with")
+
+// plan draws a plan; at closing time all transactions are to be committed.
+func (b *Bank) plan() plan {
+	if b.calm.Err() != nil {
+		return commit
+	}
+	switch n := rand.IntN(1000); {
+	case n < 100:
+		return abort
+	case n < 120:
+		return vanish
+	case n < 130:
+		return forsake
+	case n < 150:
+		return twin
+	case n < 155:
+		return dawdle
+	default:
+		return commit
+	}
+}
+
+// send hands the records of a transaction to the client, and waits for their outcomes.
+func (b *Bank) send(client *kgo.Client, t *ledger.Transaction) error {
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for i, draft := range t.Drafts() {
+		record := &kgo.Record{Topic: legTopics[draft.Topic], Partition: draft.Partition, Value: draft.Value}
+		wait.Add(1)
+		client.Produce(b.gone, record, func(r *kgo.Record, err error) {
+			defer wait.Done()
+			if err == nil {
+				t.Stands(i, r.Offset)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			failed = err
+		})
+	}
+	wait.Wait()
+	return failed
+}
+
+// sendSome hands the records over and does not wait; those that are on their way may still arrive.
+func (b *Bank) sendSome(client *kgo.Client, t *ledger.Transaction) {
+	for i, draft := range t.Drafts() {
+		record := &kgo.Record{Topic: legTopics[draft.Topic], Partition: draft.Partition, Value: draft.Value}
+		client.Produce(b.gone, record, func(r *kgo.Record, err error) {
+			if err == nil {
+				t.Stands(i, r.Offset)
+			}
+		})
+	}
+}
+
+// fence takes the transactional id over with another client: what the first one asks for from now on must be refused.
+func fence(ctx context.Context, other *kgo.Client, t *ledger.Transaction) error {
+	if _, _, err := other.ProducerID(ctx); err != nil {
+		return err
+	}
+	t.Fence()
+	return nil
+}
+
+// pause waits a little longer than the timeout of transactions, unless work ends.
+func (b *Bank) pause() {
+	timer := time.NewTimer(b.config.Timeout + time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-b.calm.Done():
+	}
+}

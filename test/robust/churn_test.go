@@ -1,0 +1,60 @@
+package robust
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"millrace/test/robust/churn"
+)
+
+// churnLength is how long an ordinary run of the group tests goes on, each.
+const churnLength = 12 * time.Second
+
+// TestGroupChurnEager lets members of the classic protocol come and go who give up everything in each rebalance.
+func TestGroupChurnEager(t *testing.T) {
+	churned(t, churn.Config{Protocols: []churn.Protocol{churn.Eager}})
+}
+
+// TestGroupChurnCooperative is the same with members who give up only what others are to have.
+func TestGroupChurnCooperative(t *testing.T) {
+	churned(t, churn.Config{Protocols: []churn.Protocol{churn.Cooperative}})
+}
+
+// TestGroupChurnConsumer is the same with the protocol in which the coordinator assigns (KIP-848).
+func TestGroupChurnConsumer(t *testing.T) {
+	churned(t, churn.Config{Protocols: []churn.Protocol{churn.Consumer}})
+}
+
+// TestGroupChurnMixed has members of both protocols in one group.
+func TestGroupChurnMixed(t *testing.T) {
+	churned(t, churn.Config{Protocols: []churn.Protocol{churn.Consumer, churn.Cooperative}})
+}
+
+// churned runs one churn and judges it.
+func churned(t *testing.T, config churn.Config) {
+	cluster := startServer(t)
+	r := &run{t: t, cluster: cluster}
+	t.Cleanup(r.showBrokerLogs)
+	config.Bootstrap = cluster.Bootstrap
+	load, err := churn.Start(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(load.Stop)
+	timer := time.NewTimer(length(t, "MILLRACE_CHURN", churnLength))
+	defer timer.Stop()
+	<-timer.C
+	ctx, cancel := context.WithTimeout(t.Context(), 2*returnLimit)
+	defer cancel()
+	if err := errors.Join(load.Drain(ctx), load.Faults()); err != nil {
+		t.Error(err)
+	}
+	found := load.Registry().Verify()
+	report(t, found)
+	t.Logf("%+v; %d violations", load.Registry().Counts(), len(found))
+	for _, line := range load.Told() {
+		t.Log(line)
+	}
+}
