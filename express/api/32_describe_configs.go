@@ -16,8 +16,8 @@ import (
 //
 //   - v1 source and synonyms (KIP-226), v3 type and documentation (KIP-569), v4 flexible
 //
-// Topics and this broker have configurations; the broker without a name stands for what was set for all of
-// them. Loggers of this broker are an empty list, other kinds are refused.
+// Topics, groups and this broker have configurations; the broker without a name stands for what was set for
+// all of them. A group need not exist. Loggers of this broker are an empty list, other kinds are refused.
 
 func (a *API) describeConfigs(_ context.Context, c caller, req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
@@ -71,6 +71,14 @@ func (a *API) configEntries(c caller, in *kmsg.DescribeConfigsRequestResource) (
 			return nil, kerr.ClusterAuthorizationFailed
 		}
 		return a.brokerEntries(in)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if !a.mayGroup(c, kmsg.ACLOperationDescribeConfigs, in.ResourceName) {
+			return nil, kerr.GroupAuthorizationFailed
+		}
+		if in.ResourceName == "" {
+			return nil, fmt.Errorf("%w: Group name must not be empty", kerr.InvalidRequest)
+		}
+		return a.catalog.GroupSettings(in.ResourceName).Describe(a.catalog.BrokerSettings()), nil
 	default:
 		return nil, fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, in.ResourceType)
 	}

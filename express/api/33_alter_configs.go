@@ -94,6 +94,14 @@ func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, vali
 			err = fmt.Errorf("%w: %w", kerr.InvalidRequest, err) // INVALID_CONFIG is said of topics only
 		}
 		return err
+	case kmsg.ConfigResourceTypeGroupConfig:
+		if !a.mayGroup(c, kmsg.ACLOperationAlterConfigs, key.name) {
+			return kerr.GroupAuthorizationFailed
+		}
+		if key.name == "" {
+			return fmt.Errorf("%w: Default group resources are not allowed.", kerr.InvalidRequest)
+		}
+		return a.catalog.SetGroupConfigs(ctx, key.name, validateOnly, change)
 	default:
 		return fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, key.kind)
 	}

@@ -74,8 +74,12 @@ func (a *API) increment(key resourceKey, now map[string]string, configs []kmsg.I
 // incrementList adds elements to the list that c names, or takes them off.
 func (a *API) incrementList(key resourceKey, now map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) (string, error) {
 	defs := settings.BrokerDefinitions()
-	if key.kind == kmsg.ConfigResourceTypeTopic {
+	switch key.kind {
+	case kmsg.ConfigResourceTypeTopic:
 		defs = settings.TopicDefinitions()
+	case kmsg.ConfigResourceTypeGroupConfig:
+		defs = settings.GroupDefinitions()
+	default:
 	}
 	at := slices.IndexFunc(defs, func(d settings.Definition) bool { return d.Name == c.Name })
 	if at < 0 || !defs[at].List {

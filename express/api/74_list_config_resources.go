@@ -44,10 +44,13 @@ func (a *API) listConfigResources(_ context.Context, c caller, req *kmsg.ListCon
 		list(kmsg.ConfigResourceTypeBroker, name)
 		list(kmsg.ConfigResourceTypeBrokerLogger, name)
 	}
+	for _, group := range a.catalog.ConfiguredGroups() {
+		list(kmsg.ConfigResourceTypeGroupConfig, group)
+	}
 	return resp
 }
 
-// listable says whether Kafka knows resources of this type; groups and client metrics have none here.
+// listable says whether Kafka knows resources of this type; client metrics have none here.
 func listable(kind kmsg.ConfigResourceType) bool {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,

@@ -404,7 +404,8 @@ func TestDescribeConfigs(t *testing.T) {
 	}
 	f(kmsg.ConfigResourceTypeTopic, "nope", kerr.UnknownTopicOrPartition)
 	f(kmsg.ConfigResourceTypeBroker, "2", kerr.InvalidRequest)
-	f(kmsg.ConfigResourceTypeGroupConfig, "g", kerr.InvalidRequest)
+	f(kmsg.ConfigResourceTypeGroupConfig, "", kerr.InvalidRequest)
+	f(kmsg.ConfigResourceTypeGroupConfig, "g", kerr.None)
 	f(99, "g", kerr.InvalidRequest)
 	f(kmsg.ConfigResourceTypeBrokerLogger, "1", kerr.None)
 	if r := f(kmsg.ConfigResourceTypeBroker, "", kerr.None); len(r.Configs) != 0 {

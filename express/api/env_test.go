@@ -100,7 +100,9 @@ func newEnv(t testing.TB, o options) *env {
 	e.world = partition.World{Segments: segment.NewCache(objects, 8), Objects: objects,
 		Manifests: manifest.NewStore(e.kv, objects, "m/", logger), Slabs: e.slabs, Clock: clock.System{}, Log: logger}
 	e.groups, err = coord.New(coord.GroupConfig{Partitions: 3,
-		Settings: func() coord.GroupSettings { return coord.FromBroker(e.catalog.BrokerSettings()) }},
+		Settings: func() coord.GroupSettings {
+			return coord.FromBroker(e.catalog.BrokerSettings(), e.catalog.GroupSettings)
+		}},
 		coord.World{Clock: clock.System{}, Log: logger, Topics: topics{e.catalog}})
 	must(t, err)
 	e.txns, err = coord.NewTransactions(ctx, coord.TransactionConfig{Partitions: 3,

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,6 +203,23 @@ func (c *Catalog) BrokerSettings() *settings.Broker {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.view.broker
+}
+
+// GroupSettings is the effective configuration of a group, whether it exists or not. Ask again at each use: it changes.
+func (c *Catalog) GroupSettings(group string) *settings.Group {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if g := c.view.groups[group]; g != nil {
+		return g
+	}
+	return c.view.group
+}
+
+// ConfiguredGroups lists the groups that have configurations of their own, by name.
+func (c *Catalog) ConfiguredGroups() []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Sorted(maps.Keys(c.view.groups))
 }
 
 // Subscribe calls f in order after each change of a topic has entered the view; old is nil for a topic that

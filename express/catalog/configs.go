@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -104,4 +105,53 @@ func (c *Catalog) checkBrokerConfigs(room string, old, next map[string]string) e
 	c.feeding.Unlock()
 	_, err := c.brokerSettings(defaults, next)
 	return err
+}
+
+// SetGroupConfigs replaces the configuration of a group, which need not exist, as SetTopicConfigs does. Without any the
+// record goes. Its errors match ErrUnavailable, settings.ErrInvalid, and change's own.
+func (c *Catalog) SetGroupConfigs(ctx context.Context, group string, validateOnly bool, change func(now map[string]string) (map[string]string, error)) error {
+	for {
+		rev, err := c.setGroupConfigs(ctx, group, validateOnly, change)
+		switch {
+		case errors.Is(err, kv.ErrConflict):
+			continue
+		case err != nil:
+			return fmt.Errorf("configure group %q: %w", group, err)
+		}
+		return c.await(ctx, func(v *view) bool { return v.rev >= rev })
+	}
+}
+
+// setGroupConfigs tries once; kv.ErrConflict says to try again. The revision is 0 when nothing was written.
+func (c *Catalog) setGroupConfigs(ctx context.Context, group string, validateOnly bool, change func(now map[string]string) (map[string]string, error)) (int64, error) {
+	key := c.cfg.Prefix + "configs/groups/" + url.PathEscape(group)
+	r := configRecord{Version: formatVersion}
+	item, err := c.kv.Get(ctx, key)
+	if err == nil {
+		if r, err = decode[configRecord](item.Value); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	} else if !errors.Is(err, kv.ErrNotFound) {
+		return 0, unavailable("read", err)
+	}
+	next, err := change(copied(r.Configs))
+	if err != nil {
+		return 0, err
+	}
+	if _, err := settings.ParseGroup(next, c.BrokerSettings()); err != nil {
+		return 0, err
+	}
+	if validateOnly || maps.Equal(next, r.Configs) {
+		return 0, nil
+	}
+	r.Configs = next
+	write := kv.Put(key, encode(r))
+	if len(next) == 0 {
+		write = kv.Delete(key)
+	}
+	rev, err := c.kv.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{write})
+	if err != nil {
+		return 0, unlessConflict("write", err)
+	}
+	return rev, nil
 }

@@ -13,6 +13,7 @@
 //	brokers/<id>                  a live broker, under its lease
 //	configs/brokers/<id|default>  broker configurations set at runtime
 //	quotas/<entity>               client quotas, under quota.Entity.Key
+//	configs/groups/<group>        configurations of a group, whose name is escaped as in a URL
 //	producer-ids                  the next free block of producer ids
 //
 // C1: A topic is visible once its record is there, and its record is written after all its partitions; what

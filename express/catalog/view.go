@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ type state struct {
 	brokers    map[int32]Broker
 	configs    map[string]map[string]string // by broker id, or "default"
 	quotas     map[quota.Entity]quota.Values
+	groups     map[string]map[string]string // configurations of groups, by name
 
 	unreadable   map[string]bool // topics whose record cannot be read
 	dirty        map[string]bool // topics to build anew
@@ -36,7 +38,8 @@ func newState() state {
 	return state{
 		topics: make(map[string]topicRecord), names: make(map[topic.ID]string),
 		partitions: make(map[topic.ID][]partitionRecord), brokers: make(map[int32]Broker),
-		configs: make(map[string]map[string]string), dirty: make(map[string]bool), quotas: make(map[quota.Entity]quota.Values),
+		configs: make(map[string]map[string]string), groups: make(map[string]map[string]string), dirty: make(map[string]bool),
+		quotas:     make(map[quota.Entity]quota.Values),
 		unreadable: make(map[string]bool),
 	}
 }
@@ -49,7 +52,9 @@ type view struct {
 	sorted  []*Topic // nil: to be made
 	brokers []Broker // by id
 	broker  *settings.Broker
-	made    map[string]madeFrom // what the settings of a topic were parsed from
+	group   *settings.Group            // of a group without configurations of its own
+	groups  map[string]*settings.Group // of the others
+	made    map[string]madeFrom        // what the settings of a topic were parsed from
 }
 
 // madeFrom tells whether a topic's settings are still good.
@@ -59,7 +64,10 @@ type madeFrom struct {
 }
 
 func newView(broker *settings.Broker) view {
-	return view{byName: make(map[string]*Topic), byID: make(map[topic.ID]*Topic), broker: broker, made: make(map[string]madeFrom)}
+	return view{
+		byName: make(map[string]*Topic), byID: make(map[topic.ID]*Topic), broker: broker, group: defaultGroup(broker),
+		made: make(map[string]madeFrom),
+	}
 }
 
 // sortLocked makes the sorted list when there is none.
@@ -83,6 +91,9 @@ func (s *state) apply(path string, e kv.Event) error {
 	case "brokers":
 		return s.applyBroker(rest, e.Item, gone)
 	case "configs":
+		if group, ok := strings.CutPrefix(rest, "groups/"); ok {
+			return s.applyGroupConfig(group, e.Item, gone)
+		}
 		return s.applyConfig(strings.TrimPrefix(rest, "brokers/"), e.Item, gone)
 	case "quotas":
 		return s.applyQuota(rest, e.Item, gone)
@@ -186,6 +197,24 @@ func (s *state) applyConfig(broker string, item kv.Item, gone bool) error {
 	return nil
 }
 
+func (s *state) applyGroupConfig(path string, item kv.Item, gone bool) error {
+	group, err := url.PathUnescape(path)
+	if err != nil {
+		return fmt.Errorf("read group: %w", err)
+	}
+	s.dirtyConfigs = true
+	if gone {
+		delete(s.groups, group)
+		return nil
+	}
+	r, err := decode[configRecord](item.Value)
+	if err != nil {
+		return err
+	}
+	s.groups[group] = r.Configs
+	return nil
+}
+
 // change is what subscribers are told.
 type change struct{ old, now *Topic }
 
@@ -232,10 +261,36 @@ func (c *Catalog) publishConfigsLocked() {
 		c.log.Error("stored broker configuration is invalid", "err", err)
 		return
 	}
-	c.view.broker = b
-	for name := range c.state.topics {
-		c.state.dirty[name] = true
+	if b != nil && !reflect.DeepEqual(b, c.view.broker) {
+		c.view.broker = b
+		for name := range c.state.topics {
+			c.state.dirty[name] = true
+		}
 	}
+	c.publishGroupsLocked()
+}
+
+// publishGroupsLocked makes the settings of groups anew. Those that do not parse, since the broker's bounds have changed,
+// fall back to the broker's.
+func (c *Catalog) publishGroupsLocked() {
+	c.view.group = defaultGroup(c.view.broker)
+	c.view.groups = make(map[string]*settings.Group, len(c.state.groups))
+	for name, configs := range c.state.groups {
+		g, err := settings.ParseGroup(configs, c.view.broker)
+		if err != nil {
+			c.log.Error("stored group configuration is invalid", "group", name, "err", err)
+			continue
+		}
+		c.view.groups[name] = g
+	}
+}
+
+func defaultGroup(b *settings.Broker) *settings.Group {
+	g, err := settings.ParseGroup(nil, b)
+	if err != nil {
+		panic(fmt.Sprintf("catalog: the broker's own defaults do not parse: %v", err)) // ParseLayers has checked them
+	}
+	return g
 }
 
 // publishTopicLocked builds one topic and appends what subscribers must hear of it.

@@ -8,6 +8,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/express/group"
+	"millrace/express/group/consumer"
 	"millrace/express/group/modern"
 	"millrace/express/machine"
 	"millrace/express/settings"
@@ -26,8 +27,9 @@ type GroupSettings struct {
 	ExpireInterval time.Duration // offsets.retention.check.interval.ms; 0: 10 minutes
 }
 
-// FromBroker takes over what the broker's configuration says and leaves the rest at its default.
-func FromBroker(b *settings.Broker) GroupSettings {
+// FromBroker takes over what the broker's configuration says, and that of each group, and leaves the rest at its default.
+// of must not block; it may be called until the next FromBroker.
+func FromBroker(b *settings.Broker, of func(group string) *settings.Group) GroupSettings {
 	l := group.DefaultLimits()
 	l.MinSessionTimeout = time.Duration(b.GroupMinSessionTimeoutMs) * time.Millisecond
 	l.MaxSessionTimeout = time.Duration(b.GroupMaxSessionTimeoutMs) * time.Millisecond
@@ -35,6 +37,18 @@ func FromBroker(b *settings.Broker) GroupSettings {
 	l.OffsetsRetention = time.Duration(b.OffsetsRetentionMs) * time.Millisecond
 	l.MaxOffsetMetadata = b.OffsetMetadataMaxBytes
 	l.MaxSize = int(b.GroupMaxSize)
+	l.Consumer = func(name string) consumer.Config {
+		g := of(name).Consumer
+		c := consumer.DefaultConfig()
+		c.Session = time.Duration(g.SessionMs) * time.Millisecond
+		c.Heartbeat = time.Duration(g.HeartbeatMs) * time.Millisecond
+		c.AssignmentInterval = time.Duration(g.AssignmentIntervalMs) * time.Millisecond
+		c.MaxSize, c.ClassicMaxSize = int(b.ConsumerGroups.MaxSize), int(b.GroupMaxSize)
+		c.Assignors = b.ConsumerGroups.Assignors
+		c.RegexRefresh = time.Duration(b.ConsumerGroups.RegexRefreshMs) * time.Millisecond
+		c.Upgrade, c.Downgrade = b.ConsumerGroups.Upgrade, b.ConsumerGroups.Downgrade
+		return c
+	}
 	return GroupSettings{Limits: l, ExpireInterval: time.Duration(b.OffsetsRetentionCheckMs) * time.Millisecond}
 }
 

@@ -194,7 +194,9 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	b.topics = &topics{catalog: b.catalog}
 	groups, err := coord.New(coord.GroupConfig{
 		Partitions: b.partitionsOf(topic.ConsumerOffsets, b.catalog.BrokerSettings().OffsetsTopicPartitions),
-		Settings:   func() coord.GroupSettings { return coord.FromBroker(b.catalog.BrokerSettings()) },
+		Settings: func() coord.GroupSettings {
+			return coord.FromBroker(b.catalog.BrokerSettings(), b.catalog.GroupSettings)
+		},
 	}, coord.World{Clock: w.Clock, Log: w.Log, Topics: b.topics})
 	if err != nil {
 		return err

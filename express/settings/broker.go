@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // Broker is the effective broker configuration. Immutable once made; safe for concurrent use. Durations
@@ -20,6 +21,10 @@ type Broker struct {
 	GroupMaxSessionTimeoutMs     int32             // group.max.session.timeout.ms; default 30 minutes
 	GroupInitialRebalanceDelayMs int32             // group.initial.rebalance.delay.ms; default 3 s
 	GroupMaxSize                 int32             // group.max.size; default without limit
+	ConsumerGroups               ConsumerGroups    // group.consumer.*
+	RebalanceProtocols           []string          // group.coordinator.rebalance.protocols; default all
+	ShareMaxSize                 int32             // group.share.max.size; default 200
+	StreamsMaxSize               int32             // group.streams.max.size; default without limit
 	ProducerIDExpirationMs       int64             // producer.id.expiration.ms; default 1 day
 	RetentionCheckMs             int64             // log.retention.check.interval.ms; default 5 minutes
 	CleanerBackoffMs             int64             // log.cleaner.backoff.ms; default 15 s
@@ -38,6 +43,14 @@ type Broker struct {
 	Overrides                    map[string]string // everything set at runtime, nearest layer first; not to be changed
 
 	layers []layer
+}
+
+// ConsumerGroups is what holds for all groups of the consumer protocol.
+type ConsumerGroups struct {
+	MaxSize            int32    // group.consumer.max.size; default without limit
+	Assignors          []string // group.consumer.assignors; default uniform, range
+	Upgrade, Downgrade bool     // group.consumer.migration.policy; default both
+	RegexRefreshMs     int64    // group.consumer.regex.refresh.interval.ms; default 10 minutes
 }
 
 // ParseBroker is ParseLayers for values that were set at runtime for all brokers.
@@ -95,6 +108,17 @@ func (b *Broker) read(v *values) {
 	b.GroupMaxSessionTimeoutMs = int32(v.number("group.max.session.timeout.ms"))
 	b.GroupInitialRebalanceDelayMs = int32(v.number("group.initial.rebalance.delay.ms"))
 	b.GroupMaxSize = int32(v.number("group.max.size"))
+	policy := strings.TrimSpace(v.text("group.consumer.migration.policy").value)
+	b.ConsumerGroups = ConsumerGroups{
+		MaxSize:        int32(v.number("group.consumer.max.size")),
+		Assignors:      SplitList(v.text("group.consumer.assignors").value),
+		Upgrade:        policy == "upgrade" || policy == "bidirectional",
+		Downgrade:      policy == "downgrade" || policy == "bidirectional",
+		RegexRefreshMs: v.number("group.consumer.regex.refresh.interval.ms"),
+	}
+	b.RebalanceProtocols = SplitList(v.text("group.coordinator.rebalance.protocols").value)
+	b.ShareMaxSize = int32(v.number("group.share.max.size"))
+	b.StreamsMaxSize = int32(v.number("group.streams.max.size"))
 	b.ProducerIDExpirationMs = v.number("producer.id.expiration.ms")
 	b.RetentionCheckMs = v.number("log.retention.check.interval.ms")
 	b.CleanerBackoffMs = v.number("log.cleaner.backoff.ms")
@@ -129,7 +153,10 @@ func (b *Broker) checkTogether() error {
 		return fmt.Errorf("%w: invalid value %d for group.min.session.timeout.ms: must be at most group.max.session.timeout.ms (%d)",
 			ErrInvalid, b.GroupMinSessionTimeoutMs, b.GroupMaxSessionTimeoutMs)
 	}
-	_, err := ParseTopic(nil, b) // the defaults must make a valid topic
+	if _, err := ParseTopic(nil, b); err != nil { // the defaults must make a valid topic
+		return err
+	}
+	_, err := ParseGroup(nil, b) // and a valid group
 	return err
 }
 

@@ -21,5 +21,5 @@
 //
 // Values are immutable once made and safe for concurrent use. Files: definition.go (what a key is and how
 // it is checked), topic_keys.go and broker_keys.go (the tables), topic.go and broker.go (typed values),
-// layers.go (which value applies), describe.go (DescribeConfigs).
+// group.go and group_keys.go (configurations of groups), layers.go (which value applies), describe.go (DescribeConfigs).
 package settings

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,6 +24,7 @@ const (
 	SourceDefaultBroker int8 = 3
 	SourceStaticBroker  int8 = 4
 	SourceDefault       int8 = 5
+	SourceGroup         int8 = 8
 )
 
 // layer is one map of values together with what Kafka calls its source.
@@ -70,9 +72,11 @@ func checkAll(values map[string]string, keys map[string]*key, kind string, allow
 // values reads typed values that have been validated; a missing number reads as 0.
 type values struct {
 	keys   map[string]*key
-	own    map[string]string // the topic's overrides
-	topic  bool
+	own    map[string]string // the topic's or group's overrides
+	topic  bool              // or group
 	layers []layer
+
+	ownSource int8 // what Kafka calls own; 0: SourceTopic
 }
 
 // text gives the effective value of a key and the key it came from; source 0 when there is none.
@@ -91,7 +95,7 @@ func (v *values) all(k *key) []found {
 		keys = append([]*key{k}, keys...) // a broker key, or a topic key that no broker key stands for
 	}
 	if own, ok := v.own[k.Name]; ok {
-		all = append(all, found{k, own, SourceTopic})
+		all = append(all, found{k, own, cmp.Or(v.ownSource, SourceTopic)})
 	}
 	for _, l := range v.layers {
 		for _, s := range keys {

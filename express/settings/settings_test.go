@@ -68,7 +68,7 @@ func TestStatedDifferencesFromKafka(t *testing.T) {
 
 // Each row of the tables is whole: documented, its default valid, its synonym a broker key, its name there once.
 func TestTablesAreSound(t *testing.T) {
-	for kind, keys := range map[string][]key{"topic": topicKeys, "broker": brokerKeys} {
+	for kind, keys := range map[string][]key{"topic": topicKeys, "broker": brokerKeys, "group": groupKeys} {
 		names := make([]string, 0, len(keys))
 		for i := range keys {
 			k := &keys[i]
@@ -253,4 +253,46 @@ func FuzzParseTopic(f *testing.F) {
 			s.Describe(nil)
 		}
 	})
+}
+
+// A group takes what it sets itself, then what the broker says; both within the broker's bounds.
+func TestGroupLayers(t *testing.T) {
+	b, err := ParseLayers(Layers{
+		Default: map[string]string{"group.consumer.session.timeout.ms": "50000"},
+		Static:  map[string]string{"group.consumer.min.heartbeat.interval.ms": "1000"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := ParseGroup(map[string]string{"consumer.heartbeat.interval.ms": "2000"}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Consumer != (GroupTimes{SessionMs: 50_000, HeartbeatMs: 2000, AssignmentIntervalMs: 1000}) {
+		t.Errorf("times %+v", g.Consumer)
+	}
+	for _, e := range g.Describe(b) {
+		if e.Name == "consumer.heartbeat.interval.ms" && (e.Source != SourceGroup || e.Value != "2000" || len(e.Synonyms) != 2) ||
+			e.Name == "consumer.session.timeout.ms" && (e.Source != SourceDefaultBroker || e.Value != "50000") ||
+			e.Name == "share.session.timeout.ms" && (e.Source != SourceDefault || e.Value != "45000") {
+			t.Errorf("%+v", e)
+		}
+	}
+	for key, value := range map[string]string{
+		"consumer.heartbeat.interval.ms": "999", "consumer.session.timeout.ms": "60001", "share.delivery.count.limit": "11",
+		"share.auto.offset.reset": "by_duration:-PT1H", "share.isolation.level": "none", "streams.num.standby.replicas": "3",
+		"streams.session.timeout.ms": "44999", "group.max.size": "1", "consumer.assignment.interval.ms": "-1",
+	} {
+		if _, err := ParseGroup(map[string]string{key: value}, b); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s=%s: %v", key, value, err)
+		}
+	}
+	for _, value := range []string{"earliest", "latest", "by_duration:PT1H", "by_duration:P2DT3H4M5.5S"} {
+		if _, err := ParseGroup(map[string]string{"share.auto.offset.reset": value}, b); err != nil {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+	if _, err := ParseBroker(map[string]string{"group.streams.heartbeat.interval.ms": "60000"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a heartbeat interval beyond its bound: %v", err)
+	}
 }
