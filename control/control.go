@@ -49,6 +49,8 @@ type Cluster struct {
 	Listen  string `json:"listen"`  // host:port of the first broker; broker k is at port + 100*(k-1)
 	Memory  int64  `json:"memory"`  // bytes for each broker; 0: the engine's default
 
+	Metrics string `json:"metrics,omitempty"` // host:port of the first broker's metrics, the others' as with Listen; "": none are shown
+
 	MaxConnections      int `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
 }
@@ -62,8 +64,11 @@ func (c Cluster) Validate() error {
 	if c.Brokers < 1 {
 		faults = append(faults, fmt.Errorf("%w: %d brokers, at least 1 is needed", ErrSpec, c.Brokers))
 	}
-	if _, _, err := c.address(max(c.Brokers, 1)); err != nil {
+	if _, err := address(c.Listen, max(c.Brokers, 1)); err != nil {
 		faults = append(faults, err)
+	}
+	if _, err := address(c.Metrics, max(c.Brokers, 1)); c.Metrics != "" && err != nil {
+		faults = append(faults, fmt.Errorf("metrics: %w", err))
 	}
 	if c.Memory < 0 {
 		faults = append(faults, fmt.Errorf("%w: memory of %d bytes", ErrSpec, c.Memory))
@@ -74,25 +79,32 @@ func (c Cluster) Validate() error {
 	return errors.Join(faults...)
 }
 
-func (c Cluster) address(broker int) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(c.Listen)
+// address is that of a broker, where first is the first one's.
+func address(first string, broker int) (string, error) {
+	host, text, err := net.SplitHostPort(first)
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: listen address %q is not HOST:PORT", ErrSpec, c.Listen)
+		return "", fmt.Errorf("%w: listen address %q is not HOST:PORT", ErrSpec, first)
 	}
-	port, err = strconv.Atoi(text)
+	port, err := strconv.Atoi(text)
 	if err != nil || port < 1 || port+portStep*(broker-1) > 65535 {
-		return "", 0, fmt.Errorf("%w: port %q does not leave room for %d brokers, %d ports apart, below 65536", ErrSpec, text, broker, portStep)
+		return "", fmt.Errorf("%w: port %q does not leave room for %d brokers, %d ports apart, below 65536", ErrSpec, text, broker, portStep)
 	}
-	return host, port + portStep*(broker-1), nil
+	return net.JoinHostPort(host, strconv.Itoa(port+portStep*(broker-1))), nil
 }
 
 // Nodes are the specs of the cluster's brokers when all run on host.
 func (c Cluster) Nodes(host string) ([]engine.NodeSpec, error) {
 	specs := make([]engine.NodeSpec, 0, c.Brokers)
 	for k := 1; k <= c.Brokers; k++ {
-		h, port, err := c.address(k)
+		listen, err := address(c.Listen, k)
 		if err != nil {
 			return nil, err
+		}
+		metrics := ""
+		if c.Metrics != "" {
+			if metrics, err = address(c.Metrics, k); err != nil {
+				return nil, err
+			}
 		}
 		specs = append(specs, engine.NodeSpec{
 			Format:  engine.Format,
@@ -101,8 +113,9 @@ func (c Cluster) Nodes(host string) ([]engine.NodeSpec, error) {
 			ID:      int32(k),
 			Engine:  "express",
 			Zone:    "zone-" + string(rune('a'+(k-1)%3)),
-			Listen:  net.JoinHostPort(h, strconv.Itoa(port)),
+			Listen:  listen,
 			Memory:  c.Memory,
+			Metrics: metrics,
 
 			MaxConnections:      c.MaxConnections,
 			MaxConnectionsPerIP: c.MaxConnectionsPerIP,

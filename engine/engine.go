@@ -38,6 +38,8 @@ type NodeSpec struct {
 	Memory  int64  `json:"memory"`  // bytes that the process should stay within; 0: the engine's default
 	Stopped bool   `json:"stopped"` // keep the node, but do not run it
 
+	Metrics string `json:"metrics,omitempty"` // host:port at which the node shows its metrics; "": it shows none
+
 	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
 }

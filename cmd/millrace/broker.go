@@ -29,6 +29,7 @@ type brokerConfig struct {
 	data    string
 	etcd    string
 	store   string
+	metrics string
 	memory  int64
 
 	maxConnections, maxConnectionsPerIP int
@@ -56,6 +57,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.data, "data", "", "directory of the broker's log")
 	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of etcd, separated by commas")
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR")
+	flags.StringVar(&cfg.metrics, "metrics", "", "address to show metrics at, HOST:PORT; empty: none are shown, and clients are asked for none")
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	return cmd
@@ -79,6 +81,9 @@ func (c *brokerConfig) validate() error {
 	required("--etcd", c.etcd)
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		faults = append(faults, fmt.Errorf("--listen %q: use HOST:PORT", c.listen))
+	}
+	if _, _, err := net.SplitHostPort(c.metrics); c.metrics != "" && err != nil {
+		faults = append(faults, fmt.Errorf("--metrics %q: use HOST:PORT", c.metrics))
 	}
 	if !strings.HasPrefix(c.store, "file:///") {
 		faults = append(faults, fmt.Errorf("--store %q: this version takes file:///DIR", c.store))
@@ -117,6 +122,7 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig) (err error) {
 		Prefix: control.Prefix(cfg.cluster),
 		Memory: cfg.memory,
 
+		Metrics:             cfg.metrics,
 		MaxConnections:      cfg.maxConnections,
 		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
 	}, node.World{KV: store, Objects: objects, FS: fs, Clock: clock.System{}, Log: log})

@@ -31,6 +31,7 @@ type serveConfig struct {
 	noCluster bool
 	etcd      string
 	store     string
+	metrics   string
 	memory    int64
 	insecure  bool
 
@@ -65,6 +66,7 @@ what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.`,
 	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
 	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one")
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR; empty: a folder of --data")
+	flags.StringVar(&cfg.metrics, "metrics", "", "address of the first broker's metrics, HOST:PORT; the others follow 100 ports apart; empty: none")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: the default of 192 MiB")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
@@ -78,7 +80,11 @@ func (c *serveConfig) validate() error {
 	if c.data == "" {
 		fault("--data must not be empty")
 	}
-	for _, f := range []struct{ flag, address string }{{"--listen", c.listen}, {"--kafka", c.kafka}} {
+	addresses := []flagAddress{{"--listen", c.listen}, {"--kafka", c.kafka}}
+	if c.metrics != "" {
+		addresses = append(addresses, flagAddress{"--metrics", c.metrics})
+	}
+	for _, f := range addresses {
 		host, port, err := net.SplitHostPort(f.address)
 		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 1 || n > 65535 {
 			fault("%s %q: use HOST:PORT with a port from 1 to 65535", f.flag, f.address)
@@ -88,6 +94,9 @@ func (c *serveConfig) validate() error {
 	}
 	if c.listen == c.kafka {
 		fault("--listen and --kafka are the same address, %s", c.listen)
+	}
+	if c.metrics != "" && (c.metrics == c.listen || c.metrics == c.kafka) {
+		fault("--metrics %s is an address that something else listens on", c.metrics)
 	}
 	if c.brokers != 1 {
 		fault("--brokers %d: this version runs one broker", c.brokers)
@@ -106,6 +115,9 @@ func (c *serveConfig) validate() error {
 	}
 	return nil
 }
+
+// flagAddress is an address to listen on, and the flag that gave it.
+type flagAddress struct{ flag, address string }
 
 func loopback(host string) bool {
 	if host == "localhost" {

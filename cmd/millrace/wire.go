@@ -77,7 +77,7 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	i.plane = control.New(i.store, localHost)
 	if !cfg.noCluster {
 		err = i.plane.Ensure(ctx, control.Cluster{
-			Name: defaultCluster, Brokers: cfg.brokers, Listen: cfg.kafka, Memory: cfg.memory,
+			Name: defaultCluster, Brokers: cfg.brokers, Listen: cfg.kafka, Memory: cfg.memory, Metrics: cfg.metrics,
 			MaxConnections: cfg.maxConnections, MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
 		})
 		if err != nil {

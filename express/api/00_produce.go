@@ -60,6 +60,8 @@ func newProduceCall() *produceCall {
 type produceSlot struct {
 	call  *produceCall
 	topic *catalog.Topic
+	bytes int // of the batch, and the records in it
+	count int32
 	part  *kmsg.ProduceResponseTopicPartition
 	done  func(partition.Appended)
 }
@@ -196,6 +198,9 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
 		return
 	}
+	if len(in.Records) >= record.HeaderBytes {
+		slot.bytes, slot.count = len(in.Records), record.Batch(in.Records).NumRecords()
+	}
 	p.AppendGuarded(ctx, in.Records, guard, slot.done)
 }
 
@@ -227,6 +232,9 @@ func (s *produceSlot) complete(done partition.Appended) {
 	part := s.part
 	part.LogStartOffset = done.LogStart
 	if done.Err == nil {
+		m := &s.call.api.metrics
+		m.ProduceBytes.Add(int64(s.bytes))
+		m.ProduceRecords.Add(int64(s.count))
 		part.BaseOffset, part.LogAppendTime = done.BaseOffset, done.LogAppendTime
 		s.call.finish(1)
 		return
@@ -264,6 +272,7 @@ func (p *produceCall) finish(n int32) {
 	}
 	r := p.r
 	failed := p.conclude()
+	p.api.metrics.ProduceLatency.observe(p.api.world.Clock.Now().Sub(r.Received))
 	switch {
 	case p.acks != 0:
 		r.Reply(server.Response{Msg: &p.resp, Release: p.released})

@@ -75,7 +75,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	}
 	f := a.fetches.Get().(*fetchReply)
 	f.api = a
-	f.resp = wire.FetchResponse{}
+	f.resp, f.waited = wire.FetchResponse{}, 0
 	plan, code := a.sessions.plan(req)
 	if code != kerr.None {
 		f.resp.ErrorCode = int16(code)
@@ -83,7 +83,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 		return
 	}
 	c := callerOf(r)
-	f.limit, f.waited = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch)), 0
+	f.limit = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch))
 	req.MinBytes = min(req.MinBytes, int32(f.limit))
 	results, throttle := f.gather(ctx, c, req, plan.parts)
 	wait, withheld := f.throttle(r, c.quotas, &plan, results)
@@ -418,6 +418,9 @@ func (f *fetchReply) nameLeader(out *wire.FetchPartition, r *fetchResult) {
 
 // send encodes and answers. What the answer refers to is given back when it is written.
 func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
+	m := &f.api.metrics
+	m.FetchLatency.observe(f.api.world.Clock.Now().Sub(r.Received) - f.waited)
+	m.FetchBytes.Add(int64(f.chain.Len()))
 	buffers, _, err := f.encoder.Encode(r.Header.Version, &f.resp)
 	if err != nil {
 		f.api.log.Error("fetch response not encoded", "err", err)

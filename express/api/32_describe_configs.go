@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/settings"
+	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
 )
 
@@ -17,7 +18,8 @@ import (
 //   - v1 source and synonyms (KIP-226), v3 type and documentation (KIP-569), v4 flexible
 //
 // Topics, groups and this broker have configurations; the broker without a name stands for what was set for
-// all of them. A group need not exist. Loggers of this broker are an empty list, other kinds are refused.
+// all of them. A group need not exist. Loggers of this broker are an empty list, and telemetry subscriptions show
+// their defaults even where there is none. Other kinds are refused.
 
 func (a *API) describeConfigs(_ context.Context, c caller, req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
@@ -79,6 +81,14 @@ func (a *API) configEntries(c caller, in *kmsg.DescribeConfigsRequestResource) (
 			return nil, fmt.Errorf("%w: Group name must not be empty", kerr.InvalidRequest)
 		}
 		return a.catalog.GroupSettings(in.ResourceName).Describe(a.catalog.BrokerSettings()), nil
+	case kmsg.ConfigResourceTypeClientMetrics:
+		if !a.mayCluster(c, kmsg.ACLOperationDescribeConfigs) {
+			return nil, kerr.ClusterAuthorizationFailed
+		}
+		if in.ResourceName == "" {
+			return nil, say(kerr.InvalidRequest, "Client metrics subscription name must not be empty")
+		}
+		return subscriptionEntries(a.catalog.Subscriptions().Configs(in.ResourceName)), nil
 	default:
 		return nil, fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, in.ResourceType)
 	}
@@ -97,6 +107,29 @@ func (a *API) brokerEntries(in *kmsg.DescribeConfigsRequestResource) ([]settings
 		return nil, nil
 	}
 	return a.catalog.BrokerSettings().Describe(), nil
+}
+
+// sourceClientMetrics is the source of what was set for a telemetry subscription.
+const sourceClientMetrics = int8(kmsg.ConfigSourceClientMetricsConfig)
+
+// subscriptionEntries gives all keys of a telemetry subscription.
+func subscriptionEntries(set map[string]string) []settings.Entry {
+	var entries []settings.Entry
+	for _, d := range telemetry.Definitions() {
+		e := settings.Entry{
+			Definition: settings.Definition{Name: d.Name, Doc: d.Doc, Default: d.Default, Type: settings.TypeInt},
+			Value:      d.Default, HasValue: true, Source: settings.SourceDefault,
+		}
+		if d.List {
+			e.Type = settings.TypeList
+		}
+		if value, ok := set[d.Name]; ok {
+			e.Value, e.Source = value, sourceClientMetrics
+			e.Synonyms = []settings.Synonym{{Name: d.Name, Value: value, Source: sourceClientMetrics}}
+		}
+		entries = append(entries, e)
+	}
+	return entries
 }
 
 // configOf is the row of one key.

@@ -102,6 +102,11 @@ func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, vali
 			return fmt.Errorf("%w: Default group resources are not allowed.", kerr.InvalidRequest)
 		}
 		return a.catalog.SetGroupConfigs(ctx, key.name, validateOnly, change)
+	case kmsg.ConfigResourceTypeClientMetrics:
+		if !a.mayCluster(c, kmsg.ACLOperationAlterConfigs) {
+			return kerr.ClusterAuthorizationFailed
+		}
+		return a.catalog.SetSubscription(ctx, key.name, validateOnly, change)
 	default:
 		return fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, key.kind)
 	}

@@ -73,6 +73,9 @@ func (a *API) increment(key resourceKey, now map[string]string, configs []kmsg.I
 
 // incrementList adds elements to the list that c names, or takes them off.
 func (a *API) incrementList(key resourceKey, now map[string]string, c kmsg.IncrementalAlterConfigsRequestResourceConfig) (string, error) {
+	if key.kind == kmsg.ConfigResourceTypeClientMetrics {
+		return "", say(kerr.InvalidConfig, "Can't %s to key %s because its type is not LIST.", c.Op, clip(c.Name)) // whatever its type, as in Kafka
+	}
 	defs := settings.BrokerDefinitions()
 	switch key.kind {
 	case kmsg.ConfigResourceTypeTopic:

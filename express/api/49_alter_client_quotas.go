@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -75,5 +76,16 @@ func quotaAnswer(in []kmsg.AlterClientQuotasRequestEntryEntity) kmsg.AlterClient
 		at[p.Type] = len(out.Entity)
 		out.Entity = append(out.Entity, part)
 	}
+	slices.SortStableFunc(out.Entity, func(a, b kmsg.AlterClientQuotasResponseEntryEntity) int {
+		return order(a.Type) - order(b.Type)
+	})
 	return out
+}
+
+// order is that in which Kafka names parts.
+func order(kind string) int {
+	if kind == quota.TypeClientID {
+		return 0
+	}
+	return 1
 }

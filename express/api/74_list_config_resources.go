@@ -9,8 +9,7 @@ import (
 	"millrace/kafka/kerr"
 )
 
-// ListConfigResources: v0-1. v0 lists client metrics, of which there are none; v1 takes the types to list
-// (KIP-1142), no types being all.
+// ListConfigResources: v0-1. v0 lists telemetry subscriptions; v1 takes the types to list (KIP-1142), no types being all.
 
 func (a *API) listConfigResources(_ context.Context, c caller, req *kmsg.ListConfigResourcesRequest) *kmsg.ListConfigResourcesResponse {
 	resp := kmsg.NewPtrListConfigResourcesResponse()
@@ -18,10 +17,10 @@ func (a *API) listConfigResources(_ context.Context, c caller, req *kmsg.ListCon
 		resp.ErrorCode = int16(kerr.ClusterAuthorizationFailed)
 		return resp
 	}
-	if req.Version == 0 {
-		return resp
-	}
 	wanted := make(map[kmsg.ConfigResourceType]bool)
+	if req.Version == 0 {
+		wanted[kmsg.ConfigResourceTypeClientMetrics] = true
+	}
 	for _, t := range req.ResourceTypes {
 		wanted[kmsg.ConfigResourceType(t)] = true
 		if !listable(kmsg.ConfigResourceType(t)) {
@@ -35,6 +34,9 @@ func (a *API) listConfigResources(_ context.Context, c caller, req *kmsg.ListCon
 			r.Name, r.Type = name, int8(kind)
 			resp.ConfigResources = append(resp.ConfigResources, r)
 		}
+	}
+	for _, name := range a.catalog.Subscriptions().Names() {
+		list(kmsg.ConfigResourceTypeClientMetrics, name)
 	}
 	for _, t := range a.catalog.Topics() {
 		list(kmsg.ConfigResourceTypeTopic, t.Name)
@@ -50,7 +52,7 @@ func (a *API) listConfigResources(_ context.Context, c caller, req *kmsg.ListCon
 	return resp
 }
 
-// listable says whether Kafka knows resources of this type; client metrics have none here.
+// listable says whether Kafka knows resources of this type.
 func listable(kind kmsg.ConfigResourceType) bool {
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic, kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger,

@@ -18,6 +18,7 @@ import (
 	"millrace/express/coord"
 	"millrace/express/partition"
 	"millrace/express/quota"
+	"millrace/express/telemetry"
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
 	"millrace/kafka/wire"
@@ -63,14 +64,15 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Volume and Authorizer.
+// World is all that api touches outside itself. All fields are needed but Volume, Authorizer and Telemetry.
 type World struct {
 	Catalog      *catalog.Catalog
 	Partitions   Partitions
 	Groups       Groups
 	Transactions Transactions
 	Markers      coord.Markers
-	Authorizer   Authorizer // nil: everybody may do everything
+	Authorizer   Authorizer         // nil: everybody may do everything
+	Telemetry    *telemetry.Manager // nil: clients are not asked for metrics
 	Clock        clock.Clock
 	Log          *slog.Logger
 	// Volume gives the size of the disk and what is left of it, in bytes, -1 unknown; nil: unknown.
@@ -89,6 +91,7 @@ type API struct {
 	parked   chan struct{} // holds a token for each fetch that waits
 	sessions *sessions
 	quotas   *quota.Manager
+	metrics  Metrics
 	produces sync.Pool // of *produceCall
 	fetches  sync.Pool // of *fetchReply
 }
@@ -112,6 +115,7 @@ func New(cfg Config, w World) (*API, error) {
 	a.produces.New = func() any { return newProduceCall() }
 	a.fetches.New = func() any { return new(fetchReply) }
 	a.table = a.newTable()
+	a.addTelemetry(a.table)
 	return a, nil
 }
 

@@ -83,7 +83,7 @@ func TestConsumerGroup(t *testing.T) {
 	c.wantCode(ask[*kmsg.DescribeGroupsResponse](c, 6, old).Groups[0].ErrorCode, kerr.GroupIDNotFound)
 	list := kmsg.NewPtrListGroupsRequest()
 	list.TypesFilter, list.StatesFilter = []string{"consumer"}, []string{"stable"}
-	if groups := ask[*kmsg.ListGroupsResponse](c, 5, list).Groups; len(groups) != 1 || groups[0].GroupType != "Consumer" || groups[0].ProtocolType != "consumer" {
+	if groups := ask[*kmsg.ListGroupsResponse](c, 5, list).Groups; len(groups) != 1 || groups[0].GroupType != "consumer" || groups[0].ProtocolType != "consumer" {
 		t.Errorf("%+v", groups)
 	}
 

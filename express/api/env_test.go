@@ -61,6 +61,7 @@ type options struct {
 	static     map[string]string
 	authorizer Authorizer
 	walConfig  wal.Config
+	telemetry  bool        // clients may push metrics
 	clock      clock.Clock // of the API alone; nil: the machine's
 }
 
@@ -117,8 +118,12 @@ func newEnv(t testing.TB, o options) *env {
 	if o.clock == nil {
 		o.clock = clock.System{}
 	}
-	e.api, err = New(o.config, World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
-		Authorizer: o.authorizer, Clock: o.clock, Log: logger})
+	w := World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
+		Authorizer: o.authorizer, Clock: o.clock, Log: logger}
+	if o.telemetry {
+		w.Telemetry = newTelemetry(e)
+	}
+	e.api, err = New(o.config, w)
 	must(t, err)
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)
@@ -250,6 +255,12 @@ func (e *env) moveAway(name string, index, owner, epoch int32) {
 func (e *env) put(key, value string) {
 	e.t.Helper()
 	_, err := e.kv.Txn(context.Background(), nil, []kv.Op{kv.Put("c/"+key, []byte(value))})
+	must(e.t, err)
+}
+
+func (e *env) remove(key string) {
+	e.t.Helper()
+	_, err := e.kv.Txn(context.Background(), nil, []kv.Op{kv.Delete("c/" + key)})
 	must(e.t, err)
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"millrace/express/catalog"
@@ -10,6 +11,7 @@ import (
 	"millrace/express/producer"
 	"millrace/express/quota"
 	"millrace/express/settings"
+	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 	"millrace/kafka/topic"
@@ -60,11 +62,32 @@ var mappings = []mapping{
 
 	{settings.ErrInvalid, kerr.InvalidConfig},
 	{quota.ErrInvalid, kerr.InvalidRequest},
+	{telemetry.ErrRequest, kerr.InvalidRequest},
+	{telemetry.ErrConfig, kerr.InvalidConfig},
+	{telemetry.ErrThrottled, kerr.ThrottlingQuotaExceeded},
+	{telemetry.ErrUnknownSubscription, kerr.UnknownSubscriptionID},
+	{telemetry.ErrCompression, kerr.UnsupportedCompressionType},
+	{telemetry.ErrTooLarge, kerr.TelemetryTooLarge},
+	{telemetry.ErrInstance, kerr.InvalidRequest},
+	{telemetry.ErrRecord, kerr.InvalidRecord},
 	{quota.ErrUnsupported, kerr.UnsupportedVersion},
 	{topic.ErrInvalidName, kerr.InvalidTopicException},
 
 	{context.DeadlineExceeded, kerr.RequestTimedOut},
 	{context.Canceled, kerr.RequestTimedOut}, // the client has gone, or the broker is closing
+}
+
+// said is a code with Kafka's own words, which its tools print.
+type said struct {
+	code kerr.Code
+	text string
+}
+
+func (s *said) Error() string { return s.text }
+func (s *said) Unwrap() error { return s.code }
+
+func say(code kerr.Code, format string, args ...any) error {
+	return &said{code, fmt.Sprintf(format, args...)}
 }
 
 // codeOf finds the code for an error: a kerr.Code in it, or that of the sentinel it wraps. What is neither
@@ -86,4 +109,8 @@ func codeOf(log *slog.Logger, err error) kerr.Code {
 	return kerr.UnknownServerError
 }
 
-func (a *API) code(err error) kerr.Code { return codeOf(a.log, err) }
+func (a *API) code(err error) kerr.Code {
+	code := codeOf(a.log, err)
+	a.metrics.failed(code)
+	return code
+}

@@ -58,14 +58,20 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DeleteGroups):            same(0, 2, answer(a, a.deleteGroups)),
 		int16(kmsg.IncrementalAlterConfigs): same(0, 1, answer(a, a.incrementalAlterConfigs)),
 		int16(kmsg.OffsetDelete):            same(0, 0, answer(a, a.offsetDelete)),
-		int16(kmsg.DescribeClientQuotas):    same(0, 1, answer(a, a.describeClientQuotas)),
-		int16(kmsg.AlterClientQuotas):       same(0, 1, answer(a, a.alterClientQuotas)),
-		int16(kmsg.DescribeCluster):         same(0, 2, answer(a, a.describeCluster)),
-		int16(kmsg.ConsumerGroupHeartbeat):  same(0, 1, answer(a, a.consumerGroupHeartbeat)),
-		int16(kmsg.ConsumerGroupDescribe):   same(0, 1, answer(a, a.consumerGroupDescribe)),
-		int16(kmsg.ListConfigResources):     same(0, 1, answer(a, a.listConfigResources)),
-		int16(kmsg.DescribeProducers):       same(0, 0, answer(a, a.describeProducers)),
-		int16(kmsg.DescribeTopicPartitions): same(0, 0, answer(a, a.describeTopicPartitions)),
+		int16(kmsg.AlterReplicaLogDirs):     same(1, 2, answer(a, a.alterReplicaLogDirs)),
+		int16(kmsg.ElectLeaders):            same(0, 2, answer(a, a.electLeaders)),
+		// The codec names 45 otherwise than Kafka.
+		int16(kmsg.AlterPartitionAssignments):  same(0, 1, answer(a, a.alterPartitionReassignments)),
+		int16(kmsg.ListPartitionReassignments): same(0, 0, answer(a, a.listPartitionReassignments)),
+		int16(kmsg.DescribeClientQuotas):       same(0, 1, answer(a, a.describeClientQuotas)),
+		int16(kmsg.AlterClientQuotas):          same(0, 1, answer(a, a.alterClientQuotas)),
+		int16(kmsg.UpdateFeatures):             same(0, 2, answer(a, a.updateFeatures)),
+		int16(kmsg.DescribeCluster):            same(0, 2, answer(a, a.describeCluster)),
+		int16(kmsg.DescribeProducers):          same(0, 0, answer(a, a.describeProducers)),
+		int16(kmsg.ConsumerGroupHeartbeat):     same(0, 1, answer(a, a.consumerGroupHeartbeat)),
+		int16(kmsg.ConsumerGroupDescribe):      same(0, 1, answer(a, a.consumerGroupDescribe)),
+		int16(kmsg.ListConfigResources):        same(0, 1, answer(a, a.listConfigResources)),
+		int16(kmsg.DescribeTopicPartitions):    same(0, 0, answer(a, a.describeTopicPartitions)),
 	}
 }
 
@@ -76,8 +82,9 @@ type feature struct {
 	finalized int16 // in force
 }
 
-// features lists what clients may rely on. share.version comes here once it is served: clients turn the protocol
-// on when they see it.
+// features lists what clients may rely on, a line for each: ApiVersions shows it, UpdateFeatures goes by it. share.version and
+// streams.version come here once they are served: clients turn those protocols on when they see them. kraft.version and
+// eligible.leader.replicas.version do not: there is neither here.
 func features() []feature {
 	return []feature{
 		{name: "group.version", min: 0, max: 1, finalized: 1},

@@ -15,6 +15,7 @@ import (
 	"millrace/base/kv"
 	"millrace/express/quota"
 	"millrace/express/settings"
+	"millrace/express/telemetry"
 	"millrace/kafka/topic"
 )
 
@@ -93,6 +94,7 @@ type Catalog struct {
 	subscribers []*subscriber
 	following   atomic.Bool // Run feeds the view
 	quotas      atomic.Pointer[quota.Table]
+	telemetry   atomic.Pointer[telemetry.Table]
 
 	mu      sync.RWMutex // guards what reads see
 	view    view
@@ -116,6 +118,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
 	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{})}
 	c.view = newView(base)
 	c.quotas.Store(quota.NewTable(nil))
+	c.telemetry.Store(telemetry.NewTable(nil))
 	c.ids = newProducerIDs()
 	c.reg.wake = make(chan struct{}, 1)
 	if c.clusterID, err = c.openCluster(ctx); err != nil {

@@ -12,6 +12,7 @@
 //	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation
 //	brokers/<id>                  a live broker, under its lease
 //	configs/brokers/<id|default>  broker configurations set at runtime
+//	configs/client-metrics/<name> telemetry subscriptions, the name escaped
 //	quotas/<entity>               client quotas, under quota.Entity.Key
 //	configs/groups/<group>        configurations of a group, whose name is escaped as in a URL
 //	producer-ids                  the next free block of producer ids
@@ -26,5 +27,6 @@
 // Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
 // before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to
 // topics), follow.go (the watch), register.go (lease), claim.go, topics.go, configs.go, place.go,
-// producerid.go, quotas.go, sweep.go.
+// producerid.go, quotas.go,
+// subscriptions.go, sweep.go.
 package catalog

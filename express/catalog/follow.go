@@ -131,7 +131,7 @@ func (c *Catalog) relist(ctx context.Context) error {
 	for name := range old.topics {
 		c.state.dirty[name] = true
 	}
-	c.state.dirtyBrokers, c.state.dirtyConfigs, c.state.dirtyQuotas = true, true, true
+	c.state.dirtyBrokers, c.state.dirtyConfigs, c.state.dirtyQuotas, c.state.dirtyTelem = true, true, true, true
 	c.publish()
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"millrace/base/kv"
 	"millrace/express/quota"
 	"millrace/express/settings"
+	"millrace/express/telemetry"
 	"millrace/kafka/topic"
 )
 
@@ -26,12 +27,14 @@ type state struct {
 	configs    map[string]map[string]string // by broker id, or "default"
 	quotas     map[quota.Entity]quota.Values
 	groups     map[string]map[string]string // configurations of groups, by name
+	telemetry  map[string]map[string]string // subscriptions by name
 
 	unreadable   map[string]bool // topics whose record cannot be read
 	dirty        map[string]bool // topics to build anew
 	dirtyBrokers bool
 	dirtyConfigs bool
 	dirtyQuotas  bool
+	dirtyTelem   bool
 }
 
 func newState() state {
@@ -40,6 +43,7 @@ func newState() state {
 		partitions: make(map[topic.ID][]partitionRecord), brokers: make(map[int32]Broker),
 		configs: make(map[string]map[string]string), groups: make(map[string]map[string]string), dirty: make(map[string]bool),
 		quotas:     make(map[quota.Entity]quota.Values),
+		telemetry:  make(map[string]map[string]string),
 		unreadable: make(map[string]bool),
 	}
 }
@@ -93,6 +97,9 @@ func (s *state) apply(path string, e kv.Event) error {
 	case "configs":
 		if group, ok := strings.CutPrefix(rest, "groups/"); ok {
 			return s.applyGroupConfig(group, e.Item, gone)
+		}
+		if name, ok := strings.CutPrefix(rest, subscriptionsRoom); ok {
+			return s.applySubscription(name, e.Item, gone)
 		}
 		return s.applyConfig(strings.TrimPrefix(rest, "brokers/"), e.Item, gone)
 	case "quotas":
@@ -227,6 +234,9 @@ func (c *Catalog) publish() {
 	if c.state.dirtyQuotas {
 		c.quotas.Store(quota.NewTable(maps.Clone(c.state.quotas)))
 	}
+	if c.state.dirtyTelem {
+		c.telemetry.Store(telemetry.NewTable(maps.Clone(c.state.telemetry)))
+	}
 	if c.state.dirtyBrokers {
 		brokers := slices.Collect(maps.Values(c.state.brokers))
 		slices.SortFunc(brokers, func(a, b Broker) int { return int(a.ID) - int(b.ID) })
@@ -238,7 +248,7 @@ func (c *Catalog) publish() {
 		changes = c.publishTopicLocked(changes, name)
 	}
 	c.view.rev = c.state.rev
-	c.state.dirtyConfigs, c.state.dirtyBrokers, c.state.dirtyQuotas = false, false, false
+	c.state.dirtyConfigs, c.state.dirtyBrokers, c.state.dirtyQuotas, c.state.dirtyTelem = false, false, false, false
 	clear(c.state.dirty)
 	c.mu.Unlock()
 

@@ -50,6 +50,9 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if s.MaxConnectionsPerIP > 0 {
 		args = append(args, "--max-connections-per-ip", strconv.Itoa(s.MaxConnectionsPerIP))
 	}
+	if s.Metrics != "" {
+		args = append(args, "--metrics", s.Metrics)
+	}
 	return e.Binary, args, nil
 }
 

@@ -38,6 +38,10 @@ type Config struct {
 	Prefix string // of the cluster's keys in etcd, ends with a slash
 	Memory int64  // bytes to stay within; 0: DefaultMemory
 
+	// Metrics is the host:port at which the broker shows its metrics, and those that clients push to it; "": it shows none, and
+	// asks clients for none.
+	Metrics string
+
 	MaxConnections      int // open at once; 0: one for each 32 KiB of Memory, which is more than an idle one takes
 	MaxConnectionsPerIP int // from one address; 0: as MaxConnections
 }
@@ -87,6 +91,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "log", Run: b.watchLog},
 		life.Actor{Name: "catalog", Run: b.catalog.Run},
 		life.Actor{Name: "cleaner", Run: b.cleaner.Run},
+		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, listener) }},
 	)
 	w.Log.Info("broker is stopping")

@@ -22,6 +22,7 @@ import (
 	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/express/segment"
+	"millrace/express/telemetry"
 	"millrace/express/wal"
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
@@ -44,6 +45,7 @@ type broker struct {
 	markers      *markers
 	cleaner      *cleaner.Cleaner
 	server       *server.Server
+	figures      *figures
 	unfollow     func()
 	endRooms     context.CancelFunc // ends loads, removals and marker writes
 	manifests    *manifest.Store
@@ -227,9 +229,14 @@ func (b *broker) partitionsOf(name string, configured int32) int32 {
 
 // openFront makes what clients see.
 func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) error {
+	series := telemetry.NewSeries()
+	var receiver *telemetry.Manager
+	if cfg.Metrics != "" {
+		receiver = telemetry.New(w.Clock, b.catalog.Subscriptions, series)
+	}
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
 		Catalog: b.catalog, Partitions: b.registry, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
-		Transactions: b.coordinators.transactions, Markers: b.markers,
+		Transactions: b.coordinators.transactions, Markers: b.markers, Telemetry: receiver,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
 			if err != nil {
@@ -244,7 +251,14 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	b.server, err = server.New(server.Config{
 		InFlightBytes: share.frames, MaxConnections: cfg.MaxConnections, MaxConnectionsPerIP: cfg.MaxConnectionsPerIP,
 	}, a, server.World{Log: w.Log, Clock: w.Clock, Slabs: slabs})
-	return err
+	if err != nil {
+		return err
+	}
+	b.figures = &figures{
+		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), telemetry: receiver, series: series,
+		partitions: func() int { return len(b.registry.All()) },
+	}
+	return nil
 }
 
 // close takes down what open built, whatever of it is there.

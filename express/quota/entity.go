@@ -113,13 +113,13 @@ func isAddress(s string) bool {
 	return err == nil
 }
 
-// Parts lists what the entity is made of.
+// Parts lists what the entity is made of, in the order in which Kafka happens to.
 func (e Entity) Parts() []Part {
 	var parts []Part
 	for _, p := range []struct {
 		kind string
 		name Name
-	}{{TypeUser, e.User}, {TypeClientID, e.ClientID}, {TypeIP, e.IP}} {
+	}{{TypeClientID, e.ClientID}, {TypeUser, e.User}, {TypeIP, e.IP}} {
 		if !p.name.named {
 			continue
 		}
@@ -145,7 +145,7 @@ func (e Entity) String() string {
 	return "ClientQuotaEntity(entries={" + strings.Join(words, ", ") + "})"
 }
 
-// Key is the entity as a text that ParseKey reads: "user=alice,client-id=app"; a default has no "=". No two have the same.
+// Key is the entity as a text that ParseKey reads: "client-id=app,user=alice"; a default has no "=". No two have the same.
 func (e Entity) Key() string {
 	var words []string
 	for _, p := range e.Parts() {

@@ -28,13 +28,13 @@ func TestDescribe(t *testing.T) {
 		strict bool
 		want   []string
 	}{
-		{"all", nil, false, []string{"client-id=app", "ip", "user", "user=alice", "user=alice,client-id", "user=alice,client-id=app"}},
+		{"all", nil, false, []string{"client-id,user=alice", "client-id=app", "client-id=app,user=alice", "ip", "user", "user=alice"}},
 		{"none, strict", nil, true, nil},
-		{"a user and more", []quota.Component{alice}, false, []string{"user=alice", "user=alice,client-id", "user=alice,client-id=app"}},
+		{"a user and more", []quota.Component{alice}, false, []string{"client-id,user=alice", "client-id=app,user=alice", "user=alice"}},
 		{"a user", []quota.Component{alice}, true, []string{"user=alice"}},
 		{"users", []quota.Component{anyUser}, true, []string{"user", "user=alice"}},
 		{"default user", []quota.Component{{Type: quota.TypeUser, Match: quota.MatchDefault}}, false, []string{"user"}},
-		{"a user's default client", []quota.Component{anyUser, {Type: quota.TypeClientID, Match: quota.MatchDefault}}, false, []string{"user=alice,client-id"}},
+		{"a user's default client", []quota.Component{anyUser, {Type: quota.TypeClientID, Match: quota.MatchDefault}}, false, []string{"client-id,user=alice"}},
 		{"nobody", []quota.Component{{Type: quota.TypeUser, Name: text("zoe")}}, false, nil},
 	} {
 		found, err := table.Describe(c.filter, c.strict)

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -258,3 +259,27 @@ func compressZstd(dst []byte, level int, src []byte) []byte {
 
 // snappyBlock compresses one block.
 func snappyBlock(dst, src []byte) []byte { return s2.EncodeSnappy(dst, src) }
+
+// Decompress returns what src holds, in a slice of its own unless it is Uncompressed. Errors: ErrCodec, ErrCorrupt, and
+// ErrBomb if it is more than limit bytes.
+func Decompress(codec Codec, src []byte, limit int) ([]byte, error) {
+	if codec == Uncompressed {
+		if len(src) > limit {
+			return nil, ErrBomb
+		}
+		return src, nil
+	}
+	r, err := decompress(codec, src, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer r.release()
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	switch {
+	case len(out) > limit:
+		return nil, ErrBomb
+	case err != nil && !errors.Is(err, ErrBomb):
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return out, err
+}

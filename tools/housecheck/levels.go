@@ -32,6 +32,7 @@ func plan() []room {
 		{"express/producer", "2"},
 		{"express/settings", "2"},
 		{"express/quota", "2"},
+		{"express/telemetry", "2"},
 		{"engine", "2"},
 		{"express/catalog", "3"},
 		{"express/owner", "3"},
