@@ -26,6 +26,9 @@ const (
 	createPartitionsMost = 10_000
 )
 
+// metadataTopic is the name of what holds the metadata in Kafka; clients must not take it for a topic.
+const metadataTopic = "__cluster_metadata"
+
 func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopicsRequest) *kmsg.CreateTopicsResponse {
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
@@ -69,6 +72,9 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	out.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // null would say that they are not to be seen
 	var t *catalog.Topic
 	err := refused
+	if err == nil && in.Topic == metadataTopic {
+		err = fmt.Errorf("%w: %q is a name of Kafka's own", kerr.InvalidRequest, in.Topic)
+	}
 	if err == nil && !a.mayCluster(c, kmsg.ACLOperationCreate) && !a.mayTopic(c, kmsg.ACLOperationCreate, in.Topic) {
 		err = kerr.TopicAuthorizationFailed
 	}

@@ -11,6 +11,7 @@ import (
 	"millrace/express/settings"
 	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // DescribeConfigs: v1-4.
@@ -62,6 +63,9 @@ func (a *API) configEntries(c caller, in *kmsg.DescribeConfigsRequestResource) (
 	case kmsg.ConfigResourceTypeTopic:
 		if !a.mayTopic(c, kmsg.ACLOperationDescribeConfigs, in.ResourceName) {
 			return nil, kerr.TopicAuthorizationFailed
+		}
+		if err := topic.ValidateName(in.ResourceName); err != nil {
+			return nil, err
 		}
 		t, ok := a.catalog.Topic(in.ResourceName)
 		if !ok {

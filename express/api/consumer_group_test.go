@@ -30,14 +30,14 @@ func TestConsumerGroup(t *testing.T) {
 	must(t, err)
 	joined := heartbeat(c, "m1", 0, "orders")
 	c.wantCode(joined.ErrorCode, kerr.None)
-	if joined.MemberEpoch != 1 || *joined.MemberID != "m1" || joined.HeartbeatIntervalMillis != 5000 || joined.Assignment == nil ||
+	if joined.MemberEpoch != 2 || *joined.MemberID != "m1" || joined.HeartbeatIntervalMillis != 5000 || joined.Assignment == nil ||
 		len(joined.Assignment.Topics) != 1 || joined.Assignment.Topics[0].TopicID != [16]byte(tp.ID) || len(joined.Assignment.Topics[0].Partitions) != 3 {
 		t.Fatalf("%+v", joined)
 	}
-	if again := heartbeat(c, "m1", 1); again.ErrorCode != 0 || again.Assignment != nil || again.MemberEpoch != 1 {
+	if again := heartbeat(c, "m1", 2); again.ErrorCode != 0 || again.Assignment != nil || again.MemberEpoch != 2 {
 		t.Errorf("%+v", again)
 	}
-	c.wantCode(heartbeat(c, "m1", 2).ErrorCode, kerr.FencedMemberEpoch)
+	c.wantCode(heartbeat(c, "m1", 3).ErrorCode, kerr.FencedMemberEpoch)
 	c.wantCode(heartbeat(c, "m2", 1).ErrorCode, kerr.UnknownMemberID)
 	c.wantCode(heartbeat(c, "", 1).ErrorCode, kerr.InvalidRequest)
 
@@ -51,7 +51,7 @@ func TestConsumerGroup(t *testing.T) {
 		member string
 		epoch  int32
 		want   kerr.Code
-	}{{"m1", 1, kerr.None}, {"m1", 2, kerr.StaleMemberEpoch}, {"m1", 0, kerr.StaleMemberEpoch}, {"m9", 1, kerr.UnknownMemberID}, {"", -1, kerr.UnknownMemberID}} {
+	}{{"m1", 2, kerr.None}, {"m1", 3, kerr.StaleMemberEpoch}, {"m1", 0, kerr.StaleMemberEpoch}, {"m9", 1, kerr.UnknownMemberID}, {"", -1, kerr.UnknownMemberID}} {
 		if got := commit(f.member, f.epoch); got != f.want {
 			t.Errorf("commit of %s in %d: %s, want %s", f.member, f.epoch, got.Name(), f.want.Name())
 		}
@@ -63,16 +63,16 @@ func TestConsumerGroup(t *testing.T) {
 		q.Groups = append(q.Groups, g)
 		return ask[*kmsg.OffsetFetchResponse](c, 9, q).Groups[0]
 	}
-	c.wantCode(fetch(kmsg.StringPtr("m1"), 2).ErrorCode, kerr.StaleMemberEpoch)
+	c.wantCode(fetch(kmsg.StringPtr("m1"), 3).ErrorCode, kerr.StaleMemberEpoch)
 	c.wantCode(fetch(kmsg.StringPtr("m9"), 1).ErrorCode, kerr.UnknownMemberID)
-	if got := fetch(kmsg.StringPtr("m1"), 1); got.ErrorCode != 0 || got.Topics[0].Partitions[0].Offset != 5 {
+	if got := fetch(kmsg.StringPtr("m1"), 2); got.ErrorCode != 0 || got.Topics[0].Partitions[0].Offset != 5 {
 		t.Errorf("%+v", got)
 	}
 
 	d := kmsg.NewPtrConsumerGroupDescribeRequest()
 	d.Groups, d.IncludeAuthorizedOperations = []string{"g", "none", "g"}, true
 	described := ask[*kmsg.ConsumerGroupDescribeResponse](c, 1, d).Groups
-	if g := described[0]; len(described) != 2 || g.State != "Stable" || g.Epoch != 1 || g.AssignmentEpoch != 1 || g.AssignorName != "uniform" ||
+	if g := described[0]; len(described) != 2 || g.State != "Stable" || g.Epoch != 2 || g.AssignmentEpoch != 2 || g.AssignorName != "uniform" ||
 		g.AuthorizedOperations == notAsked || len(g.Members) != 1 || g.Members[0].MemberType != 1 || g.Members[0].SubscribedTopics[0] != "orders" ||
 		g.Members[0].Assignment.TopicPartitions[0].Topic != "orders" || len(g.Members[0].TargetAssignment.TopicPartitions[0].Partitions) != 3 {
 		t.Errorf("%+v", described)
@@ -146,7 +146,7 @@ func TestGroupConfigs(t *testing.T) {
 	if got := alter("g", key, nil); got != kerr.None {
 		t.Error(got.Name())
 	}
-	if again := heartbeat(c, "m1", 1); again.HeartbeatIntervalMillis != 5000 {
+	if again := heartbeat(c, "m1", 2); again.HeartbeatIntervalMillis != 5000 {
 		t.Errorf("%+v", again)
 	}
 	if all := ask[*kmsg.ListConfigResourcesResponse](c, 1, list).ConfigResources; len(all) != 1 {
@@ -174,7 +174,7 @@ func TestConsumerGroupTopicsAreAuthorized(t *testing.T) {
 	q.Group, q.MemberID, q.RebalanceTimeoutMillis, q.SubscribedTopicRegex = "g", "m1", 1000, kmsg.StringPtr("open|secret")
 	q.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	c.wantCode(ask[*kmsg.ConsumerGroupHeartbeatResponse](c, 1, q).ErrorCode, kerr.None)
-	second := heartbeat(c, "m1", 1)
+	second := heartbeat(c, "m1", 2)
 	if second.Assignment == nil || len(second.Assignment.Topics) != 1 || topic.ID(second.Assignment.Topics[0].TopicID) != open.ID {
 		t.Errorf("%+v", second)
 	}

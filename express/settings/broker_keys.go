@@ -24,7 +24,7 @@ const (
 // brokerKeys is every broker configuration that means something here, by name. Keys with fact set are told by the process;
 // read-only ones can be given at its start; the rest can be changed at any time.
 var brokerKeys = []key{
-	{Definition: Definition{Name: "advertised.listeners", Type: TypeString, ReadOnly: true,
+	{Definition: Definition{Name: "advertised.listeners", Type: TypeList, ReadOnly: true,
 		Doc: "The addresses that clients are told to connect to."}, fact: true},
 	{Definition: Definition{Name: "auto.create.topics.enable", Type: TypeBoolean, Default: "false",
 		Doc: "Whether asking for an unknown topic creates it. Off by default, as in Amazon MSK."}},
@@ -42,7 +42,7 @@ var brokerKeys = []key{
 		Doc: "The default of the topic configuration of the same name."}, min: -131072, max: 22},
 	{Definition: Definition{Name: "connections.max.idle.ms", Type: TypeLong, Default: "600000", ReadOnly: true,
 		Doc: "A connection without traffic is closed after this many milliseconds."}},
-	{Definition: Definition{Name: "default.replication.factor", Type: TypeShort, Default: "3",
+	{Definition: Definition{Name: "default.replication.factor", Type: TypeInt, Default: "3",
 		Doc: "The replication factor of topics created without one. 3 as in Amazon MSK; it is accepted whatever the number of brokers."}, min: 1},
 	{Definition: Definition{Name: "delete.topic.enable", Type: TypeBoolean, Default: "true",
 		Doc: "Whether topics can be deleted."}},
@@ -154,7 +154,7 @@ var brokerKeys = []key{
 		Doc: "How long a member may send no heartbeat before it is taken out of streams groups, in milliseconds."}, min: 1},
 	{Definition: Definition{Name: "inter.broker.protocol.version", Type: TypeString, Default: MetadataVersion, ReadOnly: true,
 		Doc: "The version of Apache Kafka whose behaviour this broker shows."}, fact: true},
-	{Definition: Definition{Name: "listeners", Type: TypeString, ReadOnly: true,
+	{Definition: Definition{Name: "listeners", Type: TypeList, ReadOnly: true,
 		Doc: "The addresses that the broker listens on."}, fact: true},
 	{Definition: Definition{Name: "log.cleaner.backoff.ms", Type: TypeLong, Default: "15000",
 		Doc: "How long the cleaner rests when there is nothing to clean, in milliseconds."}},
@@ -170,7 +170,7 @@ var brokerKeys = []key{
 		Doc: "The default of the topic configuration min.compaction.lag.ms."}},
 	{Definition: Definition{Name: "log.cleanup.policy", Type: TypeList, List: true, Default: "delete",
 		Doc: "The default of the topic configuration cleanup.policy."}, choices: []string{"compact", "delete"}},
-	{Definition: Definition{Name: "log.dirs", Type: TypeString, ReadOnly: true,
+	{Definition: Definition{Name: "log.dirs", Type: TypeList, ReadOnly: true,
 		Doc: "The directory that holds the broker's data."}, fact: true},
 	{Definition: Definition{Name: "log.flush.interval.messages", Type: TypeLong, Default: noLimit,
 		Doc: "The default of the topic configuration flush.messages. Stored only."}, min: 1},

@@ -426,6 +426,9 @@ func otherConfigs(r *run) {
 	}
 	for _, v := range r.plan.of(kmsg.ListConfigResources, 0) {
 		for kind := range int8(40) {
+			if kind == int8(kmsg.ConfigResourceTypeTopic) {
+				continue // there are more than two servers can agree on
+			}
 			q := kmsg.NewPtrListConfigResourcesRequest()
 			q.ResourceTypes = []int8{kind}
 			ask[*kmsg.ListConfigResourcesResponse](r, fmt.Sprint("of type ", kind), v, q)
@@ -554,8 +557,6 @@ func moves(r *run) {
 			t.Topic, t.Partitions = "mv", []int32{0, 1, 9}
 			q.Topics = append(q.Topics, t)
 			ask[*kmsg.ElectLeadersResponse](r, fmt.Sprint("of kind ", kind), v, q)
-			q.Topics = nil
-			ask[*kmsg.ElectLeadersResponse](r, fmt.Sprint("all of kind ", kind), v, q)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func unknownVersions(r *run) {
 			if key == wire.KeyAPIVersions {
 				continue
 			}
-			r.raw("unknown version", key, v, r.framed(key, v, make([]byte, 8)))
+			r.raw(fmt.Sprint("unknown version of key ", key), key, v, r.framed(key, v, make([]byte, 8)))
 		}
 	}
 	for _, v := range []int16{5, 6, 99, 32767, -1} {

@@ -45,10 +45,19 @@ func (r *run) sync(label string, version int16, m member, assignments ...string)
 	q.Group, q.MemberID, q.InstanceID, q.Generation, q.ProtocolType, q.Protocol = m.group, m.id, m.instance, m.generation, ptr("consumer"), ptr("range")
 	for _, id := range assignments {
 		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID, a.MemberAssignment = id, []byte("assigned")
+		a.MemberID, a.MemberAssignment = id, assignment(fixTopic, 0)
 		q.GroupAssignment = append(q.GroupAssignment, a)
 	}
 	return ask[*kmsg.SyncGroupResponse](r, label, version, q)
+}
+
+// assignment is what the leader of a classic group tells a member.
+func assignment(name string, partitions ...int32) []byte {
+	m := kmsg.NewConsumerMemberAssignment()
+	t := kmsg.NewConsumerMemberAssignmentTopic()
+	t.Topic, t.Partitions = name, partitions
+	m.Topics = append(m.Topics, t)
+	return m.AppendTo(nil)
 }
 
 func (r *run) heartbeat(label string, version int16, m member) *kmsg.HeartbeatResponse {

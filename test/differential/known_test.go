@@ -49,9 +49,9 @@ func contains(words []string, word string) bool {
 	return false
 }
 
-// matchAny is match with alternatives between commas and a space.
+// matchAny is match with alternatives, between the word or.
 func matchAny(patterns, text string) bool {
-	for pattern := range strings.SplitSeq(patterns, ", ") {
+	for pattern := range strings.SplitSeq(patterns, " or ") {
 		if match(pattern, text) {
 			return true
 		}

@@ -210,9 +210,7 @@ func consumerMistakes(r *run) {
 			"epoch -3":             func(q *kmsg.ConsumerGroupHeartbeatRequest) { q.MemberEpoch = -3 },
 			"epoch 5 of nobody":    func(q *kmsg.ConsumerGroupHeartbeatRequest) { q.MemberEpoch = 5 },
 			"leaving, never there": func(q *kmsg.ConsumerGroupHeartbeatRequest) { q.MemberEpoch = -1 },
-			"classic group":        func(q *kmsg.ConsumerGroupHeartbeatRequest) { q.Group = fixGroup + "-classic" },
 		}
-		r.join("a classic group", 9, joining(fixGroup+"-classic"))
 		for n, name := range sorted(mistakes) {
 			q := beating(fmt.Sprintf("cm-%d-%d", v, n), "m", 0, fixTopic)
 			mistakes[name](q)

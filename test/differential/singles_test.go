@@ -10,6 +10,8 @@ import (
 
 // singles lists the requests that are sent with every edge value of every field.
 func singles() (all []single) {
+	// What lists all that there is comes before what makes more of it.
+	all = append(all, listSingles()...)
 	all = append(all, recordSingles()...)
 	all = append(all, clusterSingles()...)
 	all = append(all, groupSingles()...)
@@ -17,6 +19,63 @@ func singles() (all []single) {
 	all = append(all, configSingles()...)
 	all = append(all, transactionSingles()...)
 	return append(all, newGroupSingles()...)
+}
+
+func listSingles() []single {
+	return []single{
+		{name: "metadata", key: kmsg.Metadata, request: func(r *run, _ string) kmsg.Request {
+			q := kmsg.NewPtrMetadataRequest()
+			t := kmsg.NewMetadataRequestTopic()
+			t.Topic = ptr(fixTopic)
+			q.Topics = append(q.Topics, t)
+			return q
+		}, keep: []string{"Topics"}},
+		{name: "metadata-topic", key: kmsg.Metadata, request: func(r *run, _ string) kmsg.Request {
+			q := kmsg.NewPtrMetadataRequest()
+			q.IncludeTopicAuthorizedOperations = true
+			t := kmsg.NewMetadataRequestTopic()
+			t.Topic = ptr(fixTopic)
+			q.Topics = append(q.Topics, t)
+			return q
+		}, keep: []string{"=null"}},
+		{name: "metadata-id", key: kmsg.Metadata, low: 10, request: func(r *run, _ string) kmsg.Request {
+			q := kmsg.NewPtrMetadataRequest()
+			t := kmsg.NewMetadataRequestTopic()
+			t.TopicID = r.id(fixTopic)
+			q.Topics = append(q.Topics, t)
+			return q
+		}},
+		{name: "describe-log-dirs", key: kmsg.DescribeLogDirs, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrDescribeLogDirsRequest()
+			t := kmsg.NewDescribeLogDirsRequestTopic()
+			t.Topic, t.Partitions = fixTopic, []int32{0}
+			q.Topics = append(q.Topics, t)
+			return q
+		}},
+		{name: "list-groups", key: kmsg.ListGroups, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrListGroupsRequest()
+			q.StatesFilter, q.TypesFilter = []string{"Stable"}, []string{"classic"}
+			return q
+		}, keep: []string{"=null"}},
+		{name: "list-config-resources", key: kmsg.ListConfigResources, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrListConfigResourcesRequest()
+			q.ResourceTypes = []int8{int8(kmsg.ConfigResourceTypeClientMetrics)}
+			return q
+		}, keep: []string{"=0"}},
+		{name: "describe-quotas", key: kmsg.DescribeClientQuotas, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrDescribeClientQuotasRequest()
+			c := kmsg.NewDescribeClientQuotasRequestComponent()
+			c.EntityType, c.Match = "client-id", ptr("nobody")
+			q.Components = append(q.Components, c)
+			return q
+		}},
+		{name: "list-transactions", key: kmsg.ListTransactions, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrListTransactionsRequest()
+			q.StateFilters, q.ProducerIDFilters = []string{"Ongoing"}, []int64{invented + 7}
+			q.DurationFilterMillis, q.TransactionalIDPattern = 1000, ptr("no-.*")
+			return q
+		}, keep: []string{"ProducerIDFilters"}},
+	}
 }
 
 func recordSingles() []single {
@@ -87,13 +146,6 @@ func single0(r *run, name string) string {
 
 func clusterSingles() []single {
 	return []single{
-		{name: "metadata", key: kmsg.Metadata, request: func(r *run, _ string) kmsg.Request {
-			q := kmsg.NewPtrMetadataRequest()
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = ptr(fixTopic)
-			q.Topics = append(q.Topics, t)
-			return q
-		}, keep: []string{"Topics"}},
 		{name: "metadata-topics", key: kmsg.Metadata, request: func(r *run, _ string) kmsg.Request {
 			q := kmsg.NewPtrMetadataRequest()
 			t := kmsg.NewMetadataRequestTopic()
@@ -101,21 +153,6 @@ func clusterSingles() []single {
 			q.Topics = append(q.Topics, t)
 			return q
 		}, keep: []string{"Topics"}},
-		{name: "metadata-topic", key: kmsg.Metadata, request: func(r *run, _ string) kmsg.Request {
-			q := kmsg.NewPtrMetadataRequest()
-			q.IncludeTopicAuthorizedOperations = true
-			t := kmsg.NewMetadataRequestTopic()
-			t.Topic = ptr(fixTopic)
-			q.Topics = append(q.Topics, t)
-			return q
-		}, keep: []string{"=null"}},
-		{name: "metadata-id", key: kmsg.Metadata, low: 10, request: func(r *run, _ string) kmsg.Request {
-			q := kmsg.NewPtrMetadataRequest()
-			t := kmsg.NewMetadataRequestTopic()
-			t.TopicID = r.id(fixTopic)
-			q.Topics = append(q.Topics, t)
-			return q
-		}},
 		{name: "api-versions", key: kmsg.ApiVersions, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrApiVersionsRequest()
 			q.ClientSoftwareName, q.ClientSoftwareVersion = "differential", "1"
@@ -134,13 +171,6 @@ func clusterSingles() []single {
 			q.Cursor = &cursor
 			return q
 		}, keep: []string{"=null"}},
-		{name: "describe-log-dirs", key: kmsg.DescribeLogDirs, request: func(*run, string) kmsg.Request {
-			q := kmsg.NewPtrDescribeLogDirsRequest()
-			t := kmsg.NewDescribeLogDirsRequestTopic()
-			t.Topic, t.Partitions = fixTopic, []int32{0}
-			q.Topics = append(q.Topics, t)
-			return q
-		}},
 		{name: "describe-quorum", key: kmsg.DescribeQuorum, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrDescribeQuorumRequest()
 			t := kmsg.NewDescribeQuorumRequestTopic()
@@ -249,11 +279,6 @@ func groupSingles() []single {
 			q.Groups = []string{fixGroup}
 			return q
 		}},
-		{name: "list-groups", key: kmsg.ListGroups, request: func(*run, string) kmsg.Request {
-			q := kmsg.NewPtrListGroupsRequest()
-			q.StatesFilter, q.TypesFilter = []string{"Stable"}, []string{"classic"}
-			return q
-		}, keep: []string{"=null"}},
 		{name: "delete-groups", key: kmsg.DeleteGroups, request: func(r *run, u string) kmsg.Request {
 			group := "g-" + u
 			r.commit(group, fixTopic, 0, 1)
@@ -390,18 +415,6 @@ func configSingles() []single {
 			q.Resources = append(q.Resources, one)
 			return q
 		}},
-		{name: "list-config-resources", key: kmsg.ListConfigResources, request: func(*run, string) kmsg.Request {
-			q := kmsg.NewPtrListConfigResourcesRequest()
-			q.ResourceTypes = []int8{int8(kmsg.ConfigResourceTypeClientMetrics)}
-			return q
-		}, keep: []string{"=0"}},
-		{name: "describe-quotas", key: kmsg.DescribeClientQuotas, request: func(*run, string) kmsg.Request {
-			q := kmsg.NewPtrDescribeClientQuotasRequest()
-			c := kmsg.NewDescribeClientQuotasRequestComponent()
-			c.EntityType, c.Match = "client-id", ptr("nobody")
-			q.Components = append(q.Components, c)
-			return q
-		}},
 		{name: "alter-quotas", key: kmsg.AlterClientQuotas, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrAlterClientQuotasRequest()
 			e := kmsg.NewAlterClientQuotasRequestEntry()
@@ -480,12 +493,6 @@ func transactionSingles() []single {
 			q.TransactionalIDs = []string{"no-transaction"}
 			return q
 		}},
-		{name: "list-transactions", key: kmsg.ListTransactions, request: func(*run, string) kmsg.Request {
-			q := kmsg.NewPtrListTransactionsRequest()
-			q.StateFilters, q.ProducerIDFilters = []string{"Ongoing"}, []int64{pid}
-			q.DurationFilterMillis, q.TransactionalIDPattern = 1000, ptr("no-.*")
-			return q
-		}, keep: []string{"ProducerIDFilters"}},
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 var (
 	out  = flag.String("differences", "", "a file that all differences are written to, with the rows that explain them")
-	said = flag.String("answers", "", "a file that what Apache Kafka said is written to")
+	said = flag.String("answers", "", "a file that what both said is written to, its name followed by .kafka and .express")
 	only = flag.String("scripts", "", "a regular expression of the scripts to run; then rows that explain nothing are no fault")
 )
 
@@ -36,7 +36,8 @@ func TestDifferential(t *testing.T) {
 	began := time.Now()
 	scripts := chosen(t)
 	k, e := both(t, kafka, express, newPlan(kafka, express), scripts)
-	writeAnswers(t, k)
+	writeAnswers(t, "kafka", k)
+	writeAnswers(t, "express", e)
 	all := compare(k, e)
 	table := knownDifferences(t)
 	report(t, table, all)
@@ -136,12 +137,12 @@ func report(t *testing.T, table []*known, all []difference) {
 }
 
 // writeAnswers writes answers to the file that was asked for.
-func writeAnswers(t *testing.T, all []answer) {
+func writeAnswers(t *testing.T, name string, all []answer) {
 	t.Helper()
 	if *said == "" {
 		return
 	}
-	file, err := os.Create(*said)
+	file, err := os.Create(*said + "." + name)
 	if err != nil {
 		t.Fatal(err)
 	}

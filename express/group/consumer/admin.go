@@ -26,6 +26,9 @@ func (g *Group) Describe(e Env) kmsg.ConsumerGroupDescribeResponseGroup {
 		dm.MemberID, dm.InstanceID, dm.RackID, dm.MemberEpoch = m.ID, m.Instance, m.Rack, m.Epoch
 		dm.ClientID, dm.ClientHost = m.Client.ID, m.Client.Host
 		dm.SubscribedTopics, dm.SubscribedTopicRegex = m.Topics, m.Regex
+		if dm.SubscribedTopicRegex == nil {
+			dm.SubscribedTopicRegex = new(string)
+		}
 		both := modern.Owned{}
 		for _, owned := range []modern.Owned{m.Assigned, m.Revoking} {
 			for id, indexes := range owned {

@@ -48,8 +48,10 @@ func Check(req *kmsg.ConsumerGroupHeartbeatRequest, c Config) error {
 // Joins says whether a heartbeat may make a group.
 func Joins(req *kmsg.ConsumerGroupHeartbeatRequest) bool { return req.MemberEpoch == 0 }
 
-// blank says whether a text is there and says nothing.
-func blank(s *string) bool { return s != nil && strings.TrimSpace(*s) == "" }
+// blank says whether a text is there and says nothing. As to Java, control characters are spaces.
+func blank(s *string) bool {
+	return s != nil && strings.TrimFunc(*s, func(c rune) bool { return c <= ' ' }) == ""
+}
 
 // Heartbeat handles a heartbeat that Check has passed. The group is as it was until the change is applied. Errors are
 // *modern.Error.

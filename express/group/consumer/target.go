@@ -86,6 +86,9 @@ func (o *operation) updateMetadata(bump bool) {
 	}
 	if bump {
 		o.epoch++
+		if o.epoch == 1 && hash != o.hash {
+			o.epoch++ // a new group that knows of topics at once begins with 2
+		}
 		o.Add(metadataRecord{o.epoch, hash})
 	}
 	if o.oldMetadata {
