@@ -97,7 +97,7 @@ type Partition struct {
 	failing   bool // a write failed and inFlight has not drained yet
 	producers *producer.Table
 	txns      *producer.Transactions // durable ones
-	ongoing   map[int64]bool         // producers with an open transaction, in flight or durable
+	ongoing   map[int64]int16        // producers with an open transaction, in flight or durable: its epoch
 	guards    map[int64]*Guard       // by producer, see Begin
 	pending   []pendingDuplicate
 	waiters   map[*registration]struct{}
@@ -115,7 +115,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Partition, error) {
 		w.Inflate = limit.NewBudget(DefaultInflate)
 	}
 	p := &Partition{id: cfg.ID, name: cfg.Name, world: w, epoch: cfg.Epoch, manifest: cfg.Manifest, waiters: map[*registration]struct{}{},
-		ongoing: map[int64]bool{}, guards: map[int64]*Guard{}}
+		ongoing: map[int64]int16{}, guards: map[int64]*Guard{}}
 	p.settings.Store(cfg.Settings)
 	first, end := w.Stream.Bounds()
 	if end > cfg.Manifest.End && first > cfg.Manifest.End {

@@ -21,8 +21,8 @@ var (
 	ErrCoordinatorFenced = errors.New("transaction coordinator is fenced")
 )
 
-// Guard is the permission to append the first batch of a transaction (KIP-890). It loses its force when a marker of the
-// producer is appended, so that a batch that was held up cannot begin a transaction that nobody will end.
+// Guard is the permission to append the first batch of a transaction (KIP-890). It loses its force when the marker of that
+// transaction is appended, so that a batch that was held up cannot begin a transaction that nobody will end.
 type Guard struct {
 	producer  int64
 	epoch     int16
@@ -30,6 +30,11 @@ type Guard struct {
 	fromStart bool  // the producer's epoch is new, so it must begin at sequence 0
 	asked     time.Time
 }
+
+// outlives reports whether the marker ends an earlier transaction than the guard's. A producer that raises its epoch with
+// each transaction asks for the next one with the epoch that the last one's markers carry, and may do so before they are
+// written; its own transaction ends with a higher epoch.
+func (g *Guard) outlives(markerEpoch int16) bool { return g.fromStart && g.epoch >= markerEpoch }
 
 // Begin is called before the transactional batch b of a client is appended. A nil Guard means that the producer's
 // transaction has begun on this partition; else the caller asks the coordinator whether the partition is part of the
@@ -39,7 +44,7 @@ func (p *Partition) Begin(b record.Batch, fromStart bool) *Guard {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id := b.ProducerID()
-	if p.ongoing[id] {
+	if p.begun(b) {
 		return nil
 	}
 	g := p.guards[id]
@@ -52,6 +57,13 @@ func (p *Partition) Begin(b record.Batch, fromStart bool) *Guard {
 	return g
 }
 
+// begun reports whether the batch's transaction has begun on this partition. One of an older epoch of the producer is another
+// transaction: it is decided already, and its marker is on the way. The caller holds mu.
+func (p *Partition) begun(b record.Batch) bool {
+	epoch, open := p.ongoing[b.ProducerID()]
+	return open && epoch == b.ProducerEpoch()
+}
+
 // checkTransaction judges whether a client's batch may be part of a transaction, or outside of one. The caller holds mu.
 func (p *Partition) checkTransaction(b record.Batch, g *Guard) error {
 	id := b.ProducerID()
@@ -59,11 +71,11 @@ func (p *Partition) checkTransaction(b record.Batch, g *Guard) error {
 	case b.IsControl():
 		return nil
 	case !b.IsTransactional():
-		if p.ongoing[id] {
+		if _, open := p.ongoing[id]; open {
 			return fmt.Errorf("%w: producer %d has one, but the record is outside of it", ErrTransactionState, id)
 		}
 		return nil
-	case p.ongoing[id]:
+	case p.begun(b):
 		return nil
 	case g == nil || g != p.guards[id] || g.epoch != b.ProducerEpoch():
 		return fmt.Errorf("%w: producer %d, epoch %d", ErrTransactionState, id, b.ProducerEpoch())
@@ -78,11 +90,15 @@ func (p *Partition) assigned(b record.Batch) {
 	if !b.IsTransactional() {
 		return
 	}
-	delete(p.guards, b.ProducerID())
-	if b.IsControl() {
-		delete(p.ongoing, b.ProducerID())
-	} else {
-		p.ongoing[b.ProducerID()] = true
+	id := b.ProducerID()
+	if !b.IsControl() {
+		delete(p.guards, id)
+		p.ongoing[id] = b.ProducerEpoch()
+		return
+	}
+	delete(p.ongoing, id)
+	if g := p.guards[id]; g != nil && !g.outlives(b.ProducerEpoch()) {
+		delete(p.guards, id)
 	}
 }
 
@@ -90,7 +106,7 @@ func (p *Partition) assigned(b record.Batch) {
 func (p *Partition) restoreOngoing() {
 	clear(p.ongoing)
 	for _, id := range p.txns.OpenIDs() {
-		p.ongoing[id] = true
+		p.ongoing[id], _ = p.producers.Epoch(id)
 	}
 }
 
@@ -189,7 +205,10 @@ func (p *Partition) ExpireProducers(maxAge time.Duration) int {
 			delete(p.guards, id)
 		}
 	}
-	gone := p.producers.Expire(before.UnixMilli(), func(id int64) bool { return p.ongoing[id] })
+	gone := p.producers.Expire(before.UnixMilli(), func(id int64) bool {
+		_, open := p.ongoing[id]
+		return open
+	})
 	for _, id := range gone {
 		p.txns.Forget(id)
 	}

@@ -200,6 +200,40 @@ func TestTransactionNeedsAGuard(t *testing.T) {
 	must(t, e.appendBatch(batch(t, 1, &record.Producer{ID: 7, Sequence: 2}, rec{"k", "v"})).Err)
 }
 
+// A producer of the second protocol begins its next transaction, with the next epoch, while the markers of the last one are
+// still on the way: its records must not get into that transaction, and the permission that it asked for stays good.
+func TestNextTransactionBeforeTheMarker(t *testing.T) {
+	e := newEnv(t, nil)
+	must(t, e.putTxn(epochBatch(t, 7, 0, 0)).Err)
+	next := epochBatch(t, 7, 1, 0)
+	wantErr(t, e.appendBatch(next).Err, partition.ErrTransactionState)
+	g := e.p.Begin(next, true)
+	if g == nil {
+		t.Fatal("the transaction before is taken for this one")
+	}
+	must(t, e.mark(record.Marker{ProducerID: 7, ProducerEpoch: 1, Commit: true}).Err)
+	done := make(chan partition.Appended, 1)
+	e.p.AppendGuarded(context.Background(), next, g, func(a partition.Appended) { done <- a })
+	must(t, (<-done).Err)
+
+	late := epochBatch(t, 7, 2, 0) // its guard is asked for, and then its transaction is aborted
+	must(t, e.mark(record.Marker{ProducerID: 7, ProducerEpoch: 2}).Err)
+	g = e.p.Begin(late, true)
+	must(t, e.mark(record.Marker{ProducerID: 7, ProducerEpoch: 3}).Err)
+	e.p.AppendGuarded(context.Background(), late, g, func(a partition.Appended) { done <- a })
+	wantErr(t, (<-done).Err, producer.ErrInvalidEpoch)
+}
+
+// epochBatch is a batch of one record in a transaction.
+func epochBatch(t *testing.T, id int64, epoch int16, sequence int32) record.Batch {
+	t.Helper()
+	b := record.NewBuilder(record.Options{Transactional: true, Producer: &record.Producer{ID: id, Epoch: epoch, Sequence: sequence}})
+	must(t, b.Add(1, []byte("k"), []byte("v")))
+	out, err := b.Build(nil)
+	must(t, err)
+	return out
+}
+
 // An unknown producer may begin anywhere (its state may have expired), but not behind a batch of its own that is still
 // being verified, and at 0 if its epoch is new with each transaction.
 func TestFirstSequenceOfATransaction(t *testing.T) {

@@ -110,6 +110,15 @@ func (t *Table) Expire(olderThan int64, keep func(id int64) bool) (gone []int64)
 // Knows reports whether anything is known of a producer.
 func (t *Table) Knows(id int64) bool { return t.producers[id] != nil }
 
+// Epoch returns the current epoch of a producer; false when nothing is known of it.
+func (t *Table) Epoch(id int64) (epoch int16, ok bool) {
+	h := t.producers[id]
+	if h == nil {
+		return 0, false
+	}
+	return h.epoch(), true
+}
+
 // Entry is what DescribeProducers tells of a producer.
 type Entry struct {
 	ID           int64

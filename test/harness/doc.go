@@ -14,6 +14,6 @@
 // whenever no test runs. MILLRACE_BIN names a millrace binary to use instead of building one.
 //
 // Files: root.go (repository root), cache.go (locked, stamped folders), tool.go (Require and the toolchains), process.go (child
-// processes), wait.go (polling), ports.go, cluster.go (Cluster), kafka.go (Apache Kafka), millrace.go (our own). The pinned
+// processes), wait.go (polling), ports.go, cluster.go (Cluster), kafka.go (Apache Kafka), millrace.go (our own), client.go (logs of Go clients). The pinned
 // requirements are in pins/.
 package harness

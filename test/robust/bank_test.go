@@ -22,9 +22,9 @@ var server = flag.String("server", string(harness.Millrace), "what the bank and 
 // kafkaProperties make Apache Kafka quick at what the tests wait for.
 var kafkaProperties = map[string]string{
 	"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
-	"group.min.session.timeout.ms":                                "1000",
-	"group.consumer.min.session.timeout.ms":                       "1000",
-	"group.consumer.min.heartbeat.interval.ms":                    "100",
+	"group.consumer.min.session.timeout.ms":                       "6000",
+	"group.consumer.session.timeout.ms":                           "6000",
+	"group.consumer.min.heartbeat.interval.ms":                    "300",
 	"group.consumer.heartbeat.interval.ms":                        "300",
 }
 
@@ -59,6 +59,8 @@ func length(t *testing.T, variable string, ordinary time.Duration) time.Duration
 }
 
 const (
+	// logsVariable is the environment variable that names a folder for the logs of clients.
+	logsVariable = "MILLRACE_CLIENT_LOGS"
 	// bankLength is how long an ordinary run of the bank goes on.
 	bankLength = 10 * time.Second
 	// bankTimeout is that of the bank's transactions.
@@ -69,7 +71,7 @@ const (
 func TestBank(t *testing.T) {
 	r := &run{t: t, cluster: startServer(t)}
 	t.Cleanup(r.showBrokerLogs)
-	load, err := bank.Start(t.Context(), bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout})
+	load, err := bank.Start(t.Context(), bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Logs: os.Getenv(logsVariable)})
 	if err != nil {
 		t.Fatal(err)
 	}

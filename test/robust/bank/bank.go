@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kversion"
 
+	"millrace/test/harness"
 	"millrace/test/robust/ledger"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	Clerks     int           // default 4
 	Orders     int           // per second; default 100
 	Timeout    time.Duration // of transactions; default 3s
+	Logs       string        // folder for the logs of the workers' clients; empty means none
 }
 
 func (c Config) withDefaults() Config {
@@ -125,6 +127,9 @@ func (b *Bank) transactional(id string, old bool, more ...kgo.Opt) []kgo.Opt {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 	)
+	if b.config.Logs != "" {
+		more = append(more, kgo.WithLogger(harness.ClientLog(b.config.Logs, id)))
+	}
 	if old {
 		more = append(more, kgo.MaxVersions(kversion.V3_9_0()))
 	}

@@ -69,9 +69,10 @@ func (w *worker) fulfil(session **kgo.GroupTransactSession, plan plan) error {
 		b.note("begin", err)
 		return err
 	}
-	t := b.book.Begin(transfers...)
+	t := w.begin(plan, transfers)
 	if err := b.send((*session).Client(), t); err != nil {
 		b.note("produce", err)
+		w.tell(t, "produce: %v", err)
 		return w.end(*session, t, kgo.TryAbort)
 	}
 	switch plan {
@@ -108,7 +109,9 @@ func (w *worker) end(session *kgo.GroupTransactSession, t *ledger.Transaction, t
 	if try == kgo.TryCommit {
 		t.Request()
 	}
+	w.tell(t, "end, commit: %v", try)
 	committed, err := session.End(w.bank.gone, try)
+	w.tell(t, "committed: %v, %v", committed, err)
 	switch {
 	case err != nil:
 		w.bank.note("end", err)
@@ -132,6 +135,7 @@ func (w *worker) succeed(session **kgo.GroupTransactSession, t *ledger.Transacti
 		other.Close()
 		return err
 	}
+	w.tell(t, "fenced by a twin")
 	_ = w.end(*session, t, kgo.TryCommit) // fails, or shows as a zombie
 	(*session).Close()
 	*session = other

@@ -49,13 +49,14 @@ func (w *worker) transact(client **kgo.Client, plan plan) error {
 	for i := range transfers {
 		transfers[i] = b.transfer()
 	}
-	t := b.book.Begin(transfers...)
+	t := w.begin(plan, transfers)
 	if plan == abort && rand.IntN(2) == 0 {
 		b.sendSome(*client, t)
 		return w.abort(*client, t)
 	}
 	if err := b.send(*client, t); err != nil {
 		b.note("produce", err)
+		w.tell(t, "produce: %v", err)
 		return w.abort(*client, t)
 	}
 	switch plan {
@@ -77,7 +78,9 @@ func (w *worker) abort(client *kgo.Client, t *ledger.Transaction) error {
 		w.bank.note("abort buffered", err)
 		return err
 	}
-	if err := client.EndTransaction(w.bank.gone, kgo.TryAbort); err != nil {
+	err := client.EndTransaction(w.bank.gone, kgo.TryAbort)
+	w.tell(t, "abort: %v", err)
+	if err != nil {
 		w.bank.note("abort", err)
 		return err
 	}
@@ -86,8 +89,11 @@ func (w *worker) abort(client *kgo.Client, t *ledger.Transaction) error {
 }
 
 func (w *worker) commit(client *kgo.Client, t *ledger.Transaction) error {
+	w.tell(t, "commit")
 	t.Request()
-	if err := client.EndTransaction(w.bank.gone, kgo.TryCommit); err != nil {
+	err := client.EndTransaction(w.bank.gone, kgo.TryCommit)
+	w.tell(t, "commit: %v", err)
+	if err != nil {
 		w.bank.note("commit", err)
 		return err
 	}
@@ -107,6 +113,7 @@ func (w *worker) replace(client **kgo.Client, t *ledger.Transaction) error {
 		other.Close()
 		return err
 	}
+	w.tell(t, "fenced by a twin")
 	_ = w.commit(*client, t) // fails, or shows as a zombie
 	(*client).Close()
 	*client = other

@@ -3,6 +3,7 @@ package bank
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -23,15 +24,15 @@ type worker struct {
 }
 
 // plan is what is meant to become of a transaction.
-type plan int
+type plan string
 
 const (
-	commit  plan = iota
-	abort        // after its records were sent, or while they are
-	vanish       // the client goes, its successor has the same transactional id
-	forsake      // the client goes, and nobody uses its transactional id again
-	twin         // another client takes the transactional id over; then the commit is asked for
-	dawdle       // the commit is asked for after the timeout
+	commit  plan = "commit"
+	abort   plan = "abort"   // after its records were sent, or while they are
+	vanish  plan = "vanish"  // the client goes, its successor has the same transactional id
+	forsake plan = "forsake" // the client goes, and nobody uses its transactional id again
+	twin    plan = "twin"    // another client takes the transactional id over; then the commit is asked for
+	dawdle  plan = "dawdle"  // the commit is asked for after the timeout
 )
 
 // errLeft says that a worker's client is of no further use, as planned.
@@ -110,4 +111,16 @@ func (b *Bank) pause() {
 	case <-timer.C:
 	case <-b.calm.Done():
 	}
+}
+
+// begin begins a transaction in the book.
+func (w *worker) begin(plan plan, transfers []ledger.Transfer) *ledger.Transaction {
+	t := w.bank.book.Begin(transfers...)
+	w.tell(t, "%s begins, meant to %s", w.now, plan)
+	return t
+}
+
+// tell notes what befalls a transaction.
+func (w *worker) tell(t *ledger.Transaction, format string, args ...any) {
+	t.Note(time.Now().Format("05.000 ") + fmt.Sprintf(format, args...))
 }

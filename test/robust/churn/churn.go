@@ -42,6 +42,7 @@ type Config struct {
 	Life       time.Duration // average of a member; default 5s
 	Session    time.Duration // session timeout of members; default 6s, the least that Kafka takes by default
 	Leave      bool          // members only leave, none crashes or freezes
+	Logs       string        // folder for the logs of the members' clients; empty means none
 }
 
 func (c Config) withDefaults() Config {
@@ -66,6 +67,7 @@ func (c Config) withDefaults() Config {
 type Churn struct {
 	config   Config
 	registry *tenure.Registry
+	topicID  kadm.TopicID
 	members  sync.WaitGroup
 	stream   sync.WaitGroup
 	monitors sync.WaitGroup
@@ -117,13 +119,20 @@ func (c *Churn) setUp(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	admin := kadm.NewClient(client)
 	_, err = admin.CreateTopic(ctx, int32(c.config.Partitions), 1, nil, topic)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", topic, err)
 	}
+	made, err := admin.ListTopics(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("list topic %s: %w", topic, err)
+	}
+	c.topicID = made[topic].ID
 	// The topic of offsets is made when it is first asked for.
-	if err := admin.FindGroupCoordinators(ctx, group).Error(); err != nil {
+	if err := poll(ctx, func() error { return admin.FindGroupCoordinators(ctx, group).Error() }); err != nil {
 		return fmt.Errorf("find coordinator: %w", err)
 	}
 	return nil

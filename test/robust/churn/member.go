@@ -2,6 +2,7 @@ package churn
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/test/harness"
 	"millrace/test/robust/tenure"
 )
 
@@ -79,11 +81,16 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 	m := &member{churn: c, gate: newGate(), ear: &ear{session: c.config.Session}, next: make(map[int32]kgo.EpochOffset)}
 	ctx, die := context.WithCancel(c.gone)
 	defer die()
-	client, err := kgo.NewClient(c.options(append(m.options(ctx), protocolOptions(protocol)...)...)...)
+	m.record = c.registry.Join()
+	options := c.options(append(m.options(ctx), protocolOptions(protocol)...)...)
+	if c.config.Logs != "" {
+		options = append(options, kgo.WithLogger(harness.ClientLog(c.config.Logs, fmt.Sprintf("member-%d", m.record.Number()))))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return err
 	}
-	m.client, m.record = client, c.registry.Join()
+	m.client = client
 	working, rest := context.WithCancel(ctx)
 	defer rest()
 	var work sync.WaitGroup
@@ -154,16 +161,18 @@ func protocolOptions(protocol Protocol) []kgo.Opt {
 
 // work polls, handles and commits until ctx ends.
 func (m *member) work(ctx context.Context) {
-	const atOnce = 200
+	const atOnce, idle = 200, 300 * time.Millisecond
 	for ctx.Err() == nil {
-		fetches := m.client.PollRecords(ctx, atOnce)
+		brief, enough := context.WithTimeout(ctx, idle)
+		fetches := m.client.PollRecords(brief, atOnce)
+		enough()
 		if m.gate.pass() != nil || ctx.Err() != nil {
 			m.client.AllowRebalance()
 			return
 		}
-		fetches.EachError(func(_ string, _ int32, err error) { m.churn.note("poll", err) })
+		fetches.EachError(func(_ string, _ int32, err error) { m.churn.noteUnless(brief, "poll", err) })
 		m.handle(fetches)
-		if rand.IntN(3) == 0 {
+		if fetches.Empty() || rand.IntN(3) == 0 {
 			m.commit(ctx, nil)
 		}
 		m.client.AllowRebalance()
@@ -268,9 +277,8 @@ func (c *Churn) trespass(id string, generation int32) {
 	partition := kmsg.NewOffsetCommitRequestTopicPartition()
 	partition.Partition = rand.Int32N(int32(c.config.Partitions))
 	work := kmsg.NewOffsetCommitRequestTopic()
-	work.Topic, work.Partitions = topic, []kmsg.OffsetCommitRequestTopicPartition{partition}
+	work.TopicID, work.Topic, work.Partitions = c.topicID, topic, []kmsg.OffsetCommitRequestTopicPartition{partition}
 	request.Topics = []kmsg.OffsetCommitRequestTopic{work}
-	request.Version = 9
 	response, err := request.RequestWith(c.gone, client)
 	if err != nil {
 		c.note("trespass", err)

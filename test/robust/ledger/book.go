@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -78,6 +80,7 @@ type Transaction struct {
 	requested bool    // the commit was asked for
 	fenced    bool    // before it was asked for
 	outcome   outcome
+	trail     []string
 }
 
 type outcome int
@@ -124,6 +127,18 @@ func (t *Transaction) Drafts() []Draft {
 	return drafts
 }
 
+// Note adds a line to what is told of the transaction when it is part of a violation.
+func (t *Transaction) Note(line string) {
+	t.book.mu.Lock()
+	defer t.book.mu.Unlock()
+	t.trail = append(t.trail, line)
+}
+
+// String names the transaction and tells what was noted of it.
+func (t *Transaction) String() string {
+	return fmt.Sprintf("transaction %d (%s)", t.number, strings.Join(t.trail, "; "))
+}
+
 // Stands is called when the cluster has said that a record stands at offset.
 func (t *Transaction) Stands(record int, offset int64) {
 	t.book.mu.Lock()
@@ -152,7 +167,7 @@ func (t *Transaction) Committed() {
 	defer t.book.mu.Unlock()
 	t.outcome = committed
 	if t.fenced {
-		t.book.fault(Zombie, -1, -1, "transaction %d was fenced before it asked for its commit, and was told that it committed", t.number)
+		t.book.fault(Zombie, -1, -1, "%v was fenced before it asked for its commit, and was told that it committed", t)
 	}
 }
 

@@ -70,7 +70,7 @@ func (v *verifier) acknowledged(stands [][]int64) {
 			transfer, leg := t.transfers[record/Topics], Leg(record%Topics)
 			if acked != unknown && stands[i][record] != acked {
 				v.fault(Hidden, v.Lane(leg, transfer.Partition[leg]), acked,
-					"record %d of transaction %d was acknowledged here, and read_uncommitted shows it at %d", record, t.number, stands[i][record])
+					"record %d of %v was acknowledged here, and read_uncommitted shows it at %d", record, t, stands[i][record])
 			}
 		}
 	}

@@ -67,7 +67,7 @@ func (b *Book) first(lane int, offset int64, value []byte) {
 		return
 	}
 	if t := b.transactions[n.transaction]; !t.requested || t.fenced {
-		b.fault(Early, lane, offset, "a reader was given it while transaction %d had not asked for its commit", n.transaction)
+		b.fault(Early, lane, offset, "a reader was given it while %v had not asked for its commit", t)
 	}
 }
 

@@ -205,18 +205,18 @@ func (v *verifier) transacted() {
 			lane, acked := v.Lane(leg, transfer.Partition[leg]), t.offsets[record]
 			switch {
 			case where != unknown && t.void():
-				v.fault(Undone, lane, where, "transaction %d was not committed", t.number)
+				v.fault(Undone, lane, where, "%v was not committed", t)
 			case where == unknown && t.outcome == committed && !t.void():
-				v.fault(Lost, lane, acked, "record %d of committed transaction %d is not shown", record, t.number)
+				v.fault(Lost, lane, acked, "record %d of committed %v is not shown", record, t)
 			case where != unknown && acked != unknown && where != acked:
-				v.fault(Moved, lane, where, "record %d of transaction %d was acknowledged at %d", record, t.number, acked)
+				v.fault(Moved, lane, where, "record %d of %v was acknowledged at %d", record, t, acked)
 			}
 			if where != unknown {
 				stand++
 			}
 		}
 		if t.outcome == open && !t.void() && stand != 0 && stand != len(t.offsets) {
-			v.fault(Torn, -1, -1, "%d of the %d records of transaction %d are shown", stand, len(t.offsets), t.number)
+			v.fault(Torn, -1, -1, "%d of the %d records of %v are shown", stand, len(t.offsets), t)
 		}
 		if stand != 0 {
 			v.fulfil(t)
@@ -231,7 +231,7 @@ func (v *verifier) fulfil(t *Transaction) {
 			continue
 		}
 		if before := v.served[transfer.Order]; before != nil {
-			v.fault(Repeated, -1, -1, "order %d was fulfilled by transactions %d and %d", transfer.Order, before.number, t.number)
+			v.fault(Repeated, -1, -1, "order %d was fulfilled by %v and %v", transfer.Order, before, t)
 		}
 		v.served[transfer.Order] = t
 	}

@@ -1,6 +1,9 @@
 package tenure
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Member is one member of the group, from its start to its end.
 type Member struct {
@@ -19,6 +22,9 @@ func (r *Registry) Join() *Member {
 	return m
 }
 
+// Number is the member's name in violations: 0 for the first that joined.
+func (m *Member) Number() int { return m.number }
+
 // Assigned begins tenures.
 func (m *Member) Assigned(partitions []int32) {
 	r := m.registry
@@ -29,8 +35,9 @@ func (m *Member) Assigned(partitions []int32) {
 	}
 	for _, number := range partitions {
 		p := &r.partitions[number]
+		p.note("%d assigned", m.number)
 		for _, other := range p.owners {
-			r.overlaps = append(r.overlaps, overlap{partition: number, who: [2]*Member{other, m}})
+			r.overlaps = append(r.overlaps, overlap{partition: number, who: [2]*Member{other, m}, trail: strings.Join(p.trail, ", ")})
 		}
 		p.owners = append(p.owners, m)
 		m.fresh[number] = true
@@ -44,6 +51,7 @@ func (m *Member) Revoked(partitions []int32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, number := range partitions {
+		r.partitions[number].note("%d revoked", m.number)
 		m.end(number)
 	}
 }
@@ -55,6 +63,7 @@ func (m *Member) Lost(partitions []int32, heard bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, number := range partitions {
+		r.partitions[number].note("%d lost", m.number)
 		if !m.end(number) {
 			continue // a crash or a freeze had ended it
 		}
@@ -74,6 +83,7 @@ func (m *Member) Gone() {
 	m.frozen = true
 	for number := range r.partitions {
 		if m.end(int32(number)) {
+			r.partitions[number].note("%d gone", m.number)
 			m.excuse(int32(number))
 			r.counts.Gone++
 		}

@@ -2,6 +2,7 @@ package tenure
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -24,12 +25,20 @@ type partition struct {
 	asked        int64     // the highest commit that was asked for, 0 for none
 	logged       int64     // the last commit in the log
 	told         int64     // the last committed offset that was told
+	trail        []string  // what happened to it last, for the reader of a violation
+}
+
+// note adds to the trail of a partition; it stays short.
+func (p *partition) note(format string, args ...any) {
+	const kept = 16
+	p.trail = append(p.trail[max(0, len(p.trail)-kept+1):], fmt.Sprintf(format, args...))
 }
 
 // overlap is a tenure that began while another lasted.
 type overlap struct {
 	partition int32
 	who       [2]*Member
+	trail     string
 }
 
 // Counts are figures of a run.
@@ -132,7 +141,7 @@ func (r *Registry) Verify() []Violation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.overlaps {
-		r.fault(Shared, o.partition, "members %d and %d owned it at once", o.who[0].number, o.who[1].number)
+		r.fault(Shared, o.partition, "members %d and %d owned it at once (%s)", o.who[0].number, o.who[1].number, o.trail)
 	}
 	for i := range r.partitions {
 		p := &r.partitions[i]
@@ -148,7 +157,8 @@ func (r *Registry) Verify() []Violation {
 			r.fault(Skipped, int32(i), "%d of %d records were consumed by nobody, the first at %d", skipped, p.end, first)
 		}
 		if p.logged != p.end || p.told != p.end {
-			r.fault(Unfinished, int32(i), "it ends at %d; the last commit in the log is %d, the committed offset told last is %d", p.end, p.logged, p.told)
+			r.fault(Unfinished, int32(i), "it ends at %d; the last commit in the log is %d, the committed offset told last is %d (%s)",
+				p.end, p.logged, p.told, strings.Join(p.trail, ", "))
 		}
 	}
 	return r.found
