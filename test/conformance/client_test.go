@@ -55,6 +55,11 @@ type request struct {
 	Group       string            `json:"group,omitempty"`
 	Member      string            `json:"member,omitempty"`
 	File        string            `json:"file,omitempty"`
+	Isolation   string            `json:"isolation,omitempty"`
+	Producer    string            `json:"producer,omitempty"`
+	ID          string            `json:"id,omitempty"`
+	TimeoutMS   int               `json:"timeout_ms,omitempty"`
+	Commit      bool              `json:"commit"`
 }
 
 // operationSeconds bounds an operation whose request does not say otherwise.
@@ -64,6 +69,7 @@ const operationSeconds = 30
 type clientError struct {
 	Code    int16 // Kafka's error number, or localError
 	Message string
+	Kind    string // what the client calls an error without a code
 }
 
 // localError is the code of errors that no broker sent.

@@ -62,6 +62,7 @@ func codeOf(text string) int16 {
 		{"OffsetOutOfRangeException", 1}, {"UnknownTopicOrPartitionException", 3}, {"Unknown topic or partition", 3},
 		{"InvalidTopicException", 17}, {"TopicExistsException", 36}, {"InvalidPartitionsException", 37},
 		{"InvalidConfigurationException", 40}, {"GroupNotEmptyException", 68}, {"GroupIdNotFoundException", 69},
+		{"failed because the ID could not be found", 105},
 	} {
 		if strings.Contains(text, known.said) {
 			return known.code

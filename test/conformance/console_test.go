@@ -32,7 +32,7 @@ func newConsole(t *testing.T, cluster *harness.Cluster) client {
 	c := &console{jars: harness.Require(t, harness.Java), bootstrap: cluster.Bootstrap, dir: t.TempDir()}
 	c.hello = hello{
 		Client: "console", Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"},
-		Features: []string{"idempotence", "reads_null", "slow"},
+		Features: []string{"idempotence", "reads_null", "slow", "read_committed"},
 	}
 	c.operations = map[string]func(context.Context, request) (any, error){
 		"create_topic": c.createTopic, "delete_topic": c.deleteTopic, "list_topics": c.listTopics,
@@ -40,7 +40,8 @@ func newConsole(t *testing.T, cluster *harness.Cluster) client {
 		"describe_configs": c.describeConfigs, "produce": c.produce, "consume": c.consume,
 		"list_offsets": c.listOffsets, "offset_for_time": c.offsetForTime, "delete_records": c.deleteRecords,
 		"group_read": c.groupRead, "list_groups": c.listGroups, "describe_group": c.describeGroup, "delete_group": c.deleteGroup,
-		"produce_lines": c.produceLines, "digest_group": c.digestGroup,
+		"produce_lines": c.produceLines, "digest_group": c.digestGroup, "describe_transaction": c.describeTransaction,
+		"list_transactions": c.listTransactions, "describe_producers": c.describeProducers, "abort_transaction": c.abortTransaction,
 	}
 	for name := range c.operations {
 		c.hello.Operations = append(c.hello.Operations, name)
@@ -69,6 +70,7 @@ const (
 	offsetShell    = "org.apache.kafka.tools.GetOffsetShell"
 	producerTool   = "org.apache.kafka.tools.ConsoleProducer"
 	consumerTool   = "org.apache.kafka.tools.consumer.ConsoleConsumer"
+	txnCommand     = "org.apache.kafka.tools.TransactionsCommand"
 )
 
 func (c *console) createTopic(ctx context.Context, r request) (any, error) {
@@ -179,9 +181,13 @@ func printed() []string {
 }
 
 func (c *console) consume(ctx context.Context, r request) (any, error) {
+	isolation := r.Isolation
+	if isolation == "" {
+		isolation = readUncommitted // the tool's default
+	}
 	var all []record
 	for _, topic := range r.Topics {
-		out, err := c.tool(ctx, nil, consumerTool, append(printed(), "--topic", topic, "--from-beginning",
+		out, err := c.tool(ctx, nil, consumerTool, append(printed(), "--topic", topic, "--from-beginning", "--isolation-level", isolation,
 			"--max-messages", strconv.Itoa(r.Count/len(r.Topics)), "--timeout-ms", "20000")...)
 		if err != nil {
 			return nil, err

@@ -46,7 +46,7 @@ func newKcat(t *testing.T, cluster *harness.Cluster) client {
 		path: harness.Require(t, harness.Kcat), bootstrap: cluster.Bootstrap,
 		members: make(map[string]*kcatMember),
 	}
-	k.hello = hello{Client: "kcat", Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Features: []string{"idempotence", "reads_null"}}
+	k.hello = hello{Client: "kcat", Codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Features: []string{"idempotence", "reads_null", "read_committed"}}
 	k.operations = map[string]func(context.Context, request) (any, error){
 		"list_topics": k.listTopics, "describe_topic": k.describeTopic, "produce": k.produce, "consume": k.consume,
 		"list_offsets": k.listOffsets, "offset_for_time": k.offsetForTime, "group_read": k.groupRead,
@@ -141,9 +141,13 @@ func (k *kcat) produceLines(ctx context.Context, r request) (any, error) {
 const kcatFormat = `%t %p %o %T %K %S\n%k%s\n`
 
 func (k *kcat) consume(ctx context.Context, r request) (any, error) {
+	isolation := r.Isolation
+	if isolation == "" {
+		isolation = readCommitted // librdkafka's default
+	}
 	var all []record
 	for _, topic := range r.Topics {
-		out, err := k.run(ctx, nil, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", kcatFormat)
+		out, err := k.run(ctx, nil, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", kcatFormat, "-X", "isolation.level="+isolation)
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// matrix lets every client read what every client wrote, with every codec that the writer has. written holds the topics.
+// matrix lets every client read what every client wrote: with every codec that the writer has, and in transactions that were
+// committed and aborted. written holds the topics.
 func matrix(t *testing.T, all []client, written *sync.Map) {
 	for _, reader := range all {
 		about := reader.about()
@@ -15,6 +16,7 @@ func matrix(t *testing.T, all []client, written *sync.Map) {
 		t.Run(about.Client, func(t *testing.T) {
 			t.Parallel()
 			readAll(t, reader, all, written)
+			readTransactions(t, reader, all, written)
 		})
 	}
 }
@@ -52,5 +54,27 @@ func readAll(t *testing.T, reader client, writers []client, written *sync.Map) {
 		if err := compareLog(about, got[topic], want[topic], 0); err != nil {
 			t.Errorf("%s: %v", topic, err)
 		}
+	}
+}
+
+// readTransactions reads what all the writers' transactions left: with a client that can, no more than what was committed.
+func readTransactions(t *testing.T, reader client, writers []client, written *sync.Map) {
+	isolation := readUncommitted
+	if reader.about().has("read_committed") {
+		isolation = readCommitted
+	}
+	var logs []*partitionLog
+	for _, writer := range writers {
+		left, ok := written.Load(txnTopic(writer.about()))
+		if !ok || reader.about().has("slow") && len(logs) > 0 { // a process for each topic: one of them
+			continue
+		}
+		logs = append(logs, left.([]*partitionLog)...)
+	}
+	if len(logs) == 0 {
+		return
+	}
+	if err := readLogs(t.Context(), reader, logs, isolation); err != nil {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -127,12 +128,21 @@ func show(data []byte) string {
 
 // compareLog compares a partition, read from the offset first on, with what was written to it.
 func compareLog(reader hello, got, want []record, first int64) error {
+	placed := slices.Clone(want)
+	for i := range placed {
+		placed[i].Offset = first + int64(i)
+	}
+	return comparePlaced(reader, got, placed)
+}
+
+// comparePlaced compares what was read of a partition with what lies there, at its offsets.
+func comparePlaced(reader hello, got, want []record) error {
 	for i, one := range got {
 		if i >= len(want) {
 			break
 		}
-		if one.Offset != first+int64(i) {
-			return fmt.Errorf("record %d has the offset %d, want %d", i, one.Offset, first+int64(i))
+		if one.Offset != want[i].Offset {
+			return fmt.Errorf("record %d has the offset %d, want %d", i, one.Offset, want[i].Offset)
 		}
 		if fault := different(reader, one, want[i]); fault != "" {
 			return fmt.Errorf("offset %d: %s", one.Offset, fault)

@@ -23,6 +23,7 @@ type scenario struct {
 
 func scenarios() []scenario {
 	return []scenario{
+		{"expiring", []string{"txn_open"}, expiring},
 		{"topics", []string{"create_topic", "describe_topic"}, topics},
 		{"compression", []string{"produce", "consume"}, compression},
 		{"settings", []string{"create_topic", "produce", "consume"}, settings},
@@ -32,6 +33,11 @@ func scenarios() []scenario {
 		{"time", []string{"offset_for_time"}, seekByTime},
 		{"delete_records", []string{"delete_records"}, deleteRecords},
 		{"listing", []string{"list_groups"}, listing},
+		{"transactions", []string{"txn_open"}, transactions},
+		{"transform", []string{"txn_transform"}, transform},
+		{"fencing", []string{"txn_open"}, fencing},
+		{"txn_tools", []string{"abort_transaction"}, txnTools},
+		{"expired", []string{"txn_open"}, expired},
 	}
 }
 

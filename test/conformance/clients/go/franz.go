@@ -21,6 +21,8 @@ type franz struct {
 	client    *kgo.Client
 	admin     *kadm.Client
 
+	producers map[string]*kgo.Client // the transactional ones that are open
+
 	mu      sync.Mutex
 	members map[string]*franzMember
 }
@@ -38,7 +40,10 @@ func newFranz(bootstrap string) (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &franz{bootstrap: bootstrap, client: client, admin: kadm.NewClient(client), members: make(map[string]*franzMember)}
+	f := &franz{
+		bootstrap: bootstrap, client: client, admin: kadm.NewClient(client),
+		producers: make(map[string]*kgo.Client), members: make(map[string]*franzMember),
+	}
 	return &driver{
 		module: "github.com/twmb/franz-go",
 		operations: map[string]operation{
@@ -50,6 +55,8 @@ func newFranz(bootstrap string) (*driver, error) {
 			"list_groups": f.listGroups, "describe_group": f.describeGroup, "delete_group": f.deleteGroup,
 			"member_open": f.memberOpen, "member_state": f.memberState, "member_close": f.memberClose,
 			"digest_group": f.digestGroup,
+			"txn_open":     f.txnOpen, "txn_begin": f.txnBegin, "txn_send": f.txnSend, "txn_end": f.txnEnd, "txn_close": f.txnClose,
+			"txn_transform": f.txnTransform, "describe_transaction": f.describeTransaction,
 		},
 		code: func(err error) (int16, bool) {
 			if broker, ok := errors.AsType[*kerr.Error](err); ok {
@@ -57,8 +64,11 @@ func newFranz(bootstrap string) (*driver, error) {
 			}
 			return 0, false
 		},
-		codecs:   []string{"none", "gzip", "snappy", "lz4", "zstd"},
-		features: []string{"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"},
+		codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"},
+		features: []string{
+			"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence",
+			"read_committed", "committed_bounds",
+		},
 	}, nil
 }
 
@@ -136,15 +146,17 @@ func (f *franz) alterConfigs(ctx context.Context, r request) (any, error) {
 	return nil, errors.Join(err, response.Err)
 }
 
-func (f *franz) produce(ctx context.Context, r request) (any, error) {
+// franzCodec is the compression of a request.
+func franzCodec(r request) kgo.ProducerOpt {
 	codecs := map[string]kgo.CompressionCodec{
 		"": kgo.NoCompression(), "none": kgo.NoCompression(), "gzip": kgo.GzipCompression(),
 		"snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	}
-	options := []kgo.Opt{
-		kgo.SeedBrokers(f.bootstrap), kgo.ProducerBatchCompression(codecs[r.Compression]),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(r.Topic),
-	}
+	return kgo.ProducerBatchCompression(codecs[r.Compression])
+}
+
+func (f *franz) produce(ctx context.Context, r request) (any, error) {
+	options := []kgo.Opt{kgo.SeedBrokers(f.bootstrap), franzCodec(r), kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	if !r.Idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
@@ -153,9 +165,14 @@ func (f *franz) produce(ctx context.Context, r request) (any, error) {
 		return nil, err
 	}
 	defer client.Close()
+	return franzSend(ctx, client, r)
+}
+
+// franzSend writes the records of a request and waits for their offsets.
+func franzSend(ctx context.Context, client *kgo.Client, r request) (any, error) {
 	batch := make([]*kgo.Record, 0, len(r.Records))
 	for _, one := range r.Records {
-		out := &kgo.Record{Partition: r.Partition, Key: one.Key, Value: one.Value}
+		out := &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: one.Key, Value: one.Value}
 		if one.Timestamp > 0 {
 			out.Timestamp = millis(one.Timestamp)
 		}
@@ -207,7 +224,7 @@ func (f *franz) read(ctx context.Context, client *kgo.Client, count int, each fu
 }
 
 func (f *franz) consume(ctx context.Context, r request) (any, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap), kgo.ConsumeTopics(r.Topics...),
+	client, err := kgo.NewClient(kgo.SeedBrokers(f.bootstrap), kgo.ConsumeTopics(r.Topics...), franzIsolation(r),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, err
@@ -263,7 +280,11 @@ func (f *franz) listOffsets(ctx context.Context, r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	end, err := f.admin.ListEndOffsets(ctx, r.Topic)
+	list := f.admin.ListEndOffsets
+	if r.Isolation == readCommitted {
+		list = f.admin.ListCommittedOffsets
+	}
+	end, err := list(ctx, r.Topic)
 	if err != nil {
 		return nil, err
 	}

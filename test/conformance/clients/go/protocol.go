@@ -10,6 +10,9 @@ import (
 // localError is the code of errors that no broker sent.
 const localError = -1000
 
+// readCommitted is the isolation under which only what was committed is shown; the other is read_uncommitted.
+const readCommitted = "read_committed"
+
 type request struct {
 	Op          string            `json:"op"`
 	Seconds     int               `json:"seconds"`
@@ -28,7 +31,15 @@ type request struct {
 	Group       string            `json:"group"`
 	Member      string            `json:"member"`
 	File        string            `json:"file"`
+	Isolation   string            `json:"isolation"`
+	Producer    string            `json:"producer"`
+	ID          string            `json:"id"`
+	TimeoutMS   int               `json:"timeout_ms"`
+	Commit      bool              `json:"commit"`
 }
+
+// transformed is what txn_transform makes of a value.
+func transformed(value []byte) []byte { return append([]byte("seen "), value...) }
 
 // record is a Kafka record; a nil Key or Value is null. encoding/json writes []byte as base64 and nil as null.
 type record struct {
@@ -62,10 +73,11 @@ type answer struct {
 type failure struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
+	Kind    string `json:"kind"` // what the library calls an error without a code
 }
 
 func failed(code int, err error) answer {
-	return answer{Error: &failure{Code: code, Message: err.Error()}}
+	return answer{Error: &failure{Code: code, Message: err.Error(), Kind: err.Error()}}
 }
 
 type (
@@ -94,6 +106,11 @@ type (
 	}
 	byPartition struct {
 		Offsets map[int32]int64 `json:"offsets"`
+	}
+	transaction struct {
+		State     string `json:"state"`
+		Epoch     int16  `json:"epoch"`
+		TimeoutMS int32  `json:"timeout_ms"`
 	}
 	groupState struct {
 		State   string `json:"state"`

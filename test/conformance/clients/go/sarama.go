@@ -16,6 +16,8 @@ type saramaDriver struct {
 	client    sarama.Client
 	admin     sarama.ClusterAdmin
 
+	producers map[string]sarama.SyncProducer // the transactional ones that are open
+
 	mu      sync.Mutex
 	members map[string]*saramaMember
 }
@@ -52,7 +54,10 @@ func newSarama(bootstrap string) (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &saramaDriver{bootstrap: bootstrap, client: client, admin: admin, members: make(map[string]*saramaMember)}
+	s := &saramaDriver{
+		bootstrap: bootstrap, client: client, admin: admin,
+		producers: make(map[string]sarama.SyncProducer), members: make(map[string]*saramaMember),
+	}
 	return &driver{
 		module: "github.com/IBM/sarama",
 		operations: map[string]operation{
@@ -64,6 +69,8 @@ func newSarama(bootstrap string) (*driver, error) {
 			"list_groups": s.listGroups, "describe_group": s.describeGroup, "delete_group": s.deleteGroup,
 			"member_open": s.memberOpen, "member_state": s.memberState, "member_close": s.memberClose,
 			"digest_group": s.digestGroup,
+			"txn_open":     s.txnOpen, "txn_begin": s.txnBegin, "txn_send": s.txnSend, "txn_end": s.txnEnd, "txn_close": s.txnClose,
+			"txn_transform": s.txnTransform,
 		},
 		code: func(err error) (int16, bool) {
 			if broker, ok := errors.AsType[sarama.KError](err); ok {
@@ -74,8 +81,10 @@ func newSarama(bootstrap string) (*driver, error) {
 			}
 			return 0, false
 		},
-		codecs:   []string{"none", "gzip", "snappy", "lz4", "zstd"},
-		features: []string{"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"},
+		codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"},
+		features: []string{
+			"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence", "read_committed",
+		},
 	}, nil
 }
 
@@ -136,7 +145,8 @@ func (s *saramaDriver) alterConfigs(_ context.Context, r request) (any, error) {
 	return nil, s.admin.IncrementalAlterConfig(sarama.TopicResource, r.Topic, entries, false)
 }
 
-func (s *saramaDriver) produce(_ context.Context, r request) (any, error) {
+// producerConfig is the config for a request that produces.
+func producerConfig(r request) *sarama.Config {
 	codecs := map[string]sarama.CompressionCodec{
 		"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
 	}
@@ -146,11 +156,20 @@ func (s *saramaDriver) produce(_ context.Context, r request) (any, error) {
 		config.Producer.Idempotent = true
 		config.Net.MaxOpenRequests = 1
 	}
-	producer, err := sarama.NewSyncProducer([]string{s.bootstrap}, config)
+	return config
+}
+
+func (s *saramaDriver) produce(_ context.Context, r request) (any, error) {
+	producer, err := sarama.NewSyncProducer([]string{s.bootstrap}, producerConfig(r))
 	if err != nil {
 		return nil, err
 	}
 	defer producer.Close()
+	return saramaSend(producer, r)
+}
+
+// saramaSend writes the records of a request and waits for their offsets.
+func saramaSend(producer sarama.SyncProducer, r request) (any, error) {
 	batch := make([]*sarama.ProducerMessage, 0, len(r.Records))
 	for _, one := range r.Records {
 		message := &sarama.ProducerMessage{Topic: r.Topic, Partition: r.Partition}
@@ -193,7 +212,9 @@ func fromSarama(in *sarama.ConsumerMessage) record {
 }
 
 func (s *saramaDriver) consume(ctx context.Context, r request) (any, error) {
-	consumer, err := sarama.NewConsumer([]string{s.bootstrap}, saramaConfig())
+	config := saramaConfig()
+	config.Consumer.IsolationLevel = saramaIsolation(r)
+	consumer, err := sarama.NewConsumer([]string{s.bootstrap}, config)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func newSegment(bootstrap string) (*driver, error) {
 			return 0, false
 		},
 		codecs:   []string{"none", "gzip", "snappy", "lz4", "zstd"},
-		features: []string{"partition", "timestamp", "headers", "null_key", "null_value", "null_header"},
+		features: []string{"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "shows_markers"},
 	}, nil
 }
 

@@ -35,6 +35,7 @@ public final class Client {
         new Topics(args[0]).register(operations);
         new Records(args[0]).register(operations);
         new Groups(args[0]).register(operations);
+        new Transactions(args[0]).register(operations);
         new Streams(args[0]).register(operations);
         out.println(hello(operations));
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -62,8 +63,9 @@ public final class Client {
             codecs.add(codec);
         }
         ArrayNode features = hello.putArray("features");
-        for (String feature :
-                new String[] {"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"}) {
+        for (String feature : new String[] {
+            "partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence",
+            "read_committed", "committed_bounds"}) {
             features.add(feature);
         }
         return hello;
@@ -78,6 +80,7 @@ public final class Client {
         ObjectNode failure = JSON.createObjectNode();
         failure.put("code", code > 0 ? code : LOCAL_ERROR);
         failure.put("message", cause.toString());
+        failure.put("kind", cause.getClass().getSimpleName());
         return failure;
     }
 }

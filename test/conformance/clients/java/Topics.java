@@ -11,11 +11,13 @@ import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 
@@ -95,20 +97,22 @@ final class Topics {
         return Wire.empty();
     }
 
-    private static TopicPartition partition(JsonNode r) {
+    static TopicPartition partition(JsonNode r) {
         return new TopicPartition(r.get("topic").asText(), r.get("partition").asInt());
     }
 
-    private long offset(TopicPartition partition, OffsetSpec spec) throws Exception {
-        return admin.listOffsets(Map.of(partition, spec)).partitionResult(partition).get().offset();
+    private long offset(JsonNode r, OffsetSpec spec) throws Exception {
+        boolean committed = r.path("isolation").asText().equals("read_committed");
+        ListOffsetsOptions options = new ListOffsetsOptions(committed ? IsolationLevel.READ_COMMITTED : IsolationLevel.READ_UNCOMMITTED);
+        return admin.listOffsets(Map.of(partition(r), spec), options).partitionResult(partition(r)).get().offset();
     }
 
     private ObjectNode listOffsets(JsonNode r) throws Exception {
-        return Wire.empty().put("earliest", offset(partition(r), OffsetSpec.earliest())).put("latest", offset(partition(r), OffsetSpec.latest()));
+        return Wire.empty().put("earliest", offset(r, OffsetSpec.earliest())).put("latest", offset(r, OffsetSpec.latest()));
     }
 
     private ObjectNode offsetForTime(JsonNode r) throws Exception {
-        return Wire.empty().put("offset", offset(partition(r), OffsetSpec.forTimestamp(r.get("timestamp").asLong())));
+        return Wire.empty().put("offset", offset(r, OffsetSpec.forTimestamp(r.get("timestamp").asLong())));
     }
 
     private ObjectNode deleteRecords(JsonNode r) throws Exception {

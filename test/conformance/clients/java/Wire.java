@@ -37,6 +37,10 @@ final class Wire {
     }
 
     static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String group) {
+        return consumer(bootstrap, group, "read_uncommitted");
+    }
+
+    static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String group, String isolation) {
         Properties config = new Properties();
         config.put("bootstrap.servers", bootstrap);
         config.put("key.deserializer", ByteArrayDeserializer.class.getName());
@@ -45,6 +49,7 @@ final class Wire {
         config.put("enable.auto.commit", "false");
         config.put("fetch.max.wait.ms", "100");
         config.put("max.poll.records", "5000");
+        config.put("isolation.level", isolation);
         if (group != null) {
             config.put("group.id", group);
             config.put("heartbeat.interval.ms", "300");

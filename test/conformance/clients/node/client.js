@@ -36,6 +36,7 @@ const kafka = new Kafka({
 })
 const admin = kafka.admin({ retry: { initialRetryTime: 50, retries: 2 } })
 const members = new Map() // name -> { consumer, assigned }
+const producers = new Map() // name -> { producer, transaction }
 
 const decode = (text) => (text === null ? null : Buffer.from(text, 'base64'))
 const encode = (data) => (data === null || data === undefined ? null : Buffer.from(data).toString('base64'))
@@ -59,10 +60,16 @@ function answer(topic, partition, message) {
   }
 }
 
-// group starts a consumer of the topics and calls each with every record, in turn, until count came; then it commits what
-// was read, leaves and returns.
-async function group(r, groupId, each) {
-  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100, heartbeatInterval: 300, sessionTimeout: 10000 })
+// group starts a consumer of the topics and calls each with every record, in turn, until count came; then it gives the
+// offsets to end, which commits them unless it is told otherwise, leaves and returns.
+async function group(r, groupId, each, end = (consumer, offsets) => consumer.commitOffsets(offsets)) {
+  const consumer = kafka.consumer({
+    groupId,
+    maxWaitTimeInMs: 100,
+    heartbeatInterval: 300,
+    sessionTimeout: 10000,
+    readUncommitted: r.isolation === 'read_uncommitted',
+  })
   const positions = new Map()
   let left = r.count
   let timer
@@ -86,7 +93,7 @@ async function group(r, groupId, each) {
         },
       }).catch(reject)
     })
-    await consumer.commitOffsets([...positions].map(([where, offset]) => {
+    await end(consumer, [...positions].map(([where, offset]) => {
       const [partition, topic] = where.split(' ')
       return { topic, partition: Number(partition), offset: String(offset) }
     }))
@@ -94,6 +101,31 @@ async function group(r, groupId, each) {
     clearTimeout(timer)
     await consumer.disconnect()
   }
+}
+
+// send writes the records of a request with a producer, or in a transaction, and waits for their offsets.
+async function send(producer, r) {
+  const messages = r.records.map((record) => ({
+    key: decode(record.key),
+    value: decode(record.value),
+    partition: r.partition,
+    headers: headersOf(record),
+    ...(record.timestamp ? { timestamp: String(record.timestamp) } : {}),
+  }))
+  const [done] = await producer.send({ topic: r.topic, acks: -1, compression: CODECS[r.compression || 'none'], messages })
+  return { offsets: messages.map((_, index) => Number(done.baseOffset) + index) }
+}
+
+async function transactional(r) {
+  const producer = kafka.producer({
+    transactionalId: r.id,
+    transactionTimeout: r.timeout_ms,
+    idempotent: true,
+    maxInFlightRequests: 1,
+    allowAutoTopicCreation: false,
+  })
+  await producer.connect()
+  return producer
 }
 
 const operations = {
@@ -134,15 +166,7 @@ const operations = {
     const producer = kafka.producer({ idempotent: Boolean(r.idempotent), allowAutoTopicCreation: false })
     await producer.connect()
     try {
-      const messages = r.records.map((record) => ({
-        key: decode(record.key),
-        value: decode(record.value),
-        partition: r.partition,
-        headers: headersOf(record),
-        ...(record.timestamp ? { timestamp: String(record.timestamp) } : {}),
-      }))
-      const [done] = await producer.send({ topic: r.topic, acks: -1, compression: CODECS[r.compression || 'none'], messages })
-      return { offsets: messages.map((_, index) => Number(done.baseOffset) + index) }
+      return await send(producer, r)
     } finally {
       await producer.disconnect()
     }
@@ -227,6 +251,45 @@ const operations = {
   async delete_group(r) {
     await admin.deleteGroups([r.group])
   },
+
+  // The producer is initialised by its first transaction, not when it connects; each message is compressed as its request says.
+  async txn_open(r) {
+    producers.set(r.producer, { producer: await transactional(r), compression: r.compression })
+  },
+  async txn_begin(r) {
+    const one = producers.get(r.producer)
+    one.transaction = await one.producer.transaction()
+  },
+  async txn_send(r) {
+    const { transaction, compression } = producers.get(r.producer)
+    return send(transaction, { ...r, compression })
+  },
+  async txn_end(r) {
+    const { transaction } = producers.get(r.producer)
+    await (r.commit ? transaction.commit() : transaction.abort())
+  },
+  async txn_close(r) {
+    await producers.get(r.producer).producer.disconnect()
+    producers.delete(r.producer)
+  },
+  async txn_transform(r) {
+    const producer = await transactional(r)
+    try {
+      const messages = []
+      const take = (_, __, { key, value }) => messages.push({ key, value: Buffer.concat([Buffer.from('seen '), value]), partition: 0 })
+      await group(r, r.group, take, async (_, offsets) => {
+        const transaction = await producer.transaction()
+        await transaction.send({ topic: r.topics[0], acks: -1, messages })
+        const partitions = offsets.map(({ partition, offset }) => ({ partition, offset }))
+        await transaction.sendOffsets({ consumerGroupId: r.group, topics: [{ topic: r.topic, partitions }] })
+        await (r.commit ? transaction.commit() : transaction.abort())
+      })
+      return { count: messages.length }
+    } finally {
+      await producer.disconnect()
+    }
+  },
+
   async member_open(r) {
     const consumer = kafka.consumer({ groupId: r.group, maxWaitTimeInMs: 100, heartbeatInterval: 300, sessionTimeout: 10000 })
     const member = { consumer, assigned: [] }
@@ -267,14 +330,14 @@ async function main() {
     version: require('kafkajs/package.json').version,
     operations: Object.keys(operations),
     codecs: Object.keys(CODECS),
-    features: ['partition', 'timestamp', 'headers', 'null_key', 'null_value', 'reads_null', 'idempotence'],
+    features: ['partition', 'timestamp', 'headers', 'null_key', 'null_value', 'reads_null', 'idempotence', 'read_committed'],
   })
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const r = JSON.parse(line)
     try {
       say({ result: (await operations[r.op](r)) || {} })
     } catch (error) {
-      say({ error: { code: code(error), message: `${error.name}: ${error.message}` } })
+      say({ error: { code: code(error), kind: error.name, message: `${error.name}: ${error.message}` } })
     }
   }
   process.exit(0)

@@ -33,7 +33,8 @@ def main():
             result = operations[request["op"]](request)
             say({"result": result or {}})
         except Exception as error:  # every failure is an answer; the test judges it
-            say({"error": {"code": driver.code(error), "message": f"{type(error).__name__}: {error}"}})
+            kind = driver.kind(error) if hasattr(driver, "kind") else type(error).__name__
+            say({"error": {"code": driver.code(error), "kind": kind, "message": f"{type(error).__name__}: {error}"}})
 
 
 def say(answer):

@@ -18,7 +18,10 @@ class Driver:
 
     version = aiokafka.__version__
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
-    features = ["partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"]
+    features = [
+        "partition", "timestamp", "headers", "null_key", "null_value", "null_header",
+        "reads_null", "idempotence", "read_committed",
+    ]
 
     def __init__(self, bootstrap):
         loop = asyncio.new_event_loop()
@@ -53,6 +56,7 @@ class Operations:
         self.base = {"bootstrap_servers": bootstrap}
         self.assignments = p.Assignments()
         self.members = {}
+        self.producers = {}
 
     async def start(self):
         self.admin = AIOKafkaAdminClient(**self.base)
@@ -107,24 +111,32 @@ class Operations:
         )
         await producer.start()
         try:
-            sent = []
-            for record in r["records"]:
-                sent.append(
-                    await producer.send(
-                        r["topic"],
-                        value=p.decode(record["value"]),
-                        key=p.decode(record["key"]),
-                        headers=p.headers_of(record),
-                        partition=r["partition"],
-                        timestamp_ms=record["timestamp"] or None,
-                    )
-                )
-            return {"offsets": [one.offset for one in await asyncio.gather(*sent)]}
+            return await self.send(producer, r)
         finally:
             await producer.stop()
 
+    @staticmethod
+    async def send(producer, r):
+        """Writes the records of a request and waits for their offsets."""
+        sent = []
+        for record in r["records"]:
+            sent.append(
+                await producer.send(
+                    r["topic"],
+                    value=p.decode(record["value"]),
+                    key=p.decode(record["key"]),
+                    headers=p.headers_of(record),
+                    partition=r["partition"],
+                    timestamp_ms=record["timestamp"] or None,
+                )
+            )
+        return {"offsets": [one.offset for one in await asyncio.gather(*sent)]}
+
     async def op_consume(self, r):
-        consumer = aiokafka.AIOKafkaConsumer(**self.base, fetch_max_wait_ms=100, auto_offset_reset="earliest")
+        isolation = r.get("isolation") or "read_uncommitted"
+        consumer = aiokafka.AIOKafkaConsumer(
+            **self.base, fetch_max_wait_ms=100, auto_offset_reset="earliest", isolation_level=isolation
+        )
         await consumer.start()
         try:
             wanted = [
@@ -165,7 +177,7 @@ class Operations:
 
     # groups
 
-    def group(self, r):
+    def group(self, r, **more):
         return aiokafka.AIOKafkaConsumer(
             **self.base,
             group_id=r["group"],
@@ -174,6 +186,7 @@ class Operations:
             fetch_max_wait_ms=100,
             heartbeat_interval_ms=300,
             session_timeout_ms=10000,
+            **more,
         )
 
     async def op_group_read(self, r):
@@ -215,6 +228,61 @@ class Operations:
         code, _, state, _, _, members, *_ = (await self.admin.describe_consumer_groups([r["group"]]))[0].groups[0]
         check(code)
         return {"state": state, "members": len(members)}
+
+    # transactions
+
+    async def transactional(self, r):
+        codec = r.get("compression") or "none"
+        producer = aiokafka.AIOKafkaProducer(
+            **self.base,
+            transactional_id=r["id"],
+            transaction_timeout_ms=r["timeout_ms"],
+            compression_type=None if codec == "none" else codec,
+            linger_ms=5,
+        )
+        await producer.start()
+        return producer
+
+    async def op_txn_open(self, r):
+        self.producers[r["producer"]] = await self.transactional(r)
+
+    async def op_txn_begin(self, r):
+        await self.producers[r["producer"]].begin_transaction()
+
+    async def op_txn_send(self, r):
+        return await self.send(self.producers[r["producer"]], r)
+
+    async def op_txn_end(self, r):
+        await self.end(self.producers[r["producer"]], r)
+
+    @staticmethod
+    async def end(producer, r):
+        if r["commit"]:
+            await producer.commit_transaction()
+        else:
+            await producer.abort_transaction()
+
+    async def op_txn_close(self, r):
+        await self.producers.pop(r["producer"]).stop()
+
+    async def op_txn_transform(self, r):
+        producer = await self.transactional(r)
+        consumer = self.group(r, isolation_level="read_committed")
+        consumer.subscribe([r["topic"]])
+        await consumer.start()
+        try:
+            await producer.begin_transaction()
+            async for message in self.read(consumer, r):
+                value = p.transformed(message.value)
+                await producer.send(r["topics"][0], value=value, key=message.key, partition=0)
+                position = {TopicPartition(message.topic, message.partition): message.offset + 1}
+            await producer.flush()  # an abort drops what was not sent yet
+            await producer.send_offsets_to_transaction(position, r["group"])
+            await self.end(producer, r)
+            return {"count": r["count"]}
+        finally:
+            await consumer.stop()
+            await producer.stop()
 
     async def op_member_open(self, r):
         name, assignments = r["member"], self.assignments

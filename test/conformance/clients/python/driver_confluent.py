@@ -11,7 +11,10 @@ import protocol as p
 class Driver:
     version = ck.__version__ + " with librdkafka " + ck.libversion()[0]
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
-    features = ["partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence"]
+    features = [
+        "partition", "timestamp", "headers", "null_key", "null_value", "null_header",
+        "reads_null", "idempotence", "read_committed",
+    ]
 
     def __init__(self, bootstrap):
         self.base = {"bootstrap.servers": bootstrap}
@@ -19,6 +22,12 @@ class Driver:
         self.lookup = ck.Consumer({**self.base, "group.id": "unused"})
         self.assignments = p.Assignments()
         self.members = {}
+        self.producers = {}
+
+    @staticmethod
+    def kind(error):
+        cause = error.args[0] if error.args else None
+        return cause.name() if isinstance(cause, ck.KafkaError) else type(error).__name__
 
     @staticmethod
     def code(error):
@@ -73,6 +82,11 @@ class Driver:
                 "linger.ms": 5,
             }
         )
+        return self.send(producer, r)
+
+    @staticmethod
+    def send(producer, r):
+        """Writes the records of a request and waits for their offsets."""
         offsets = [None] * len(r["records"])
         errors = []
 
@@ -133,7 +147,8 @@ class Driver:
         return {"count": count}
 
     def op_consume(self, r):
-        consumer = ck.Consumer({**self.base, "group.id": "unused", "fetch.wait.max.ms": 100})
+        isolation = r.get("isolation") or "read_committed"
+        consumer = ck.Consumer({**self.base, "group.id": "unused", "fetch.wait.max.ms": 100, "isolation.level": isolation})
         try:
             wanted = []
             for topic, found in consumer.list_topics(timeout=r["seconds"]).topics.items():
@@ -236,6 +251,59 @@ class Driver:
 
     def op_delete_group(self, r):
         self.admin.delete_consumer_groups([r["group"]])[r["group"]].result(r["seconds"])
+
+    # transactions
+
+    def transactional(self, r):
+        producer = ck.Producer(
+            {
+                **self.base,
+                "transactional.id": r["id"],
+                "transaction.timeout.ms": r["timeout_ms"],
+                "compression.type": r.get("compression") or "none",
+                "linger.ms": 5,
+            }
+        )
+        producer.init_transactions(r["seconds"])
+        return producer
+
+    def op_txn_open(self, r):
+        self.producers[r["producer"]] = self.transactional(r)
+
+    def op_txn_begin(self, r):
+        self.producers[r["producer"]].begin_transaction()
+
+    def op_txn_send(self, r):
+        return self.send(self.producers[r["producer"]], r)
+
+    def op_txn_end(self, r):
+        self.end(self.producers[r["producer"]], r)
+
+    @staticmethod
+    def end(producer, r):
+        if r["commit"]:
+            producer.commit_transaction(r["seconds"])
+        else:
+            producer.abort_transaction(r["seconds"])
+
+    def op_txn_close(self, r):
+        del self.producers[r["producer"]]
+
+    def op_txn_transform(self, r):
+        producer = self.transactional(r)
+        consumer = self.group(r, **{"isolation.level": "read_committed"})
+        try:
+            consumer.subscribe([r["topic"]])
+            producer.begin_transaction()
+            for message in self.read(consumer, r):
+                producer.produce(r["topics"][0], value=p.transformed(message.value()), key=message.key(), partition=0)
+                position = ck.TopicPartition(message.topic(), message.partition(), message.offset() + 1)
+            producer.flush(r["seconds"])  # an abort drops what was not sent yet
+            producer.send_offsets_to_transaction([position], consumer.consumer_group_metadata(), r["seconds"])
+            self.end(producer, r)
+            return {"count": r["count"]}
+        finally:
+            consumer.close()
 
     def op_member_open(self, r):
         name, stop = r["member"], threading.Event()

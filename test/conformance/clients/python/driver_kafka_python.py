@@ -14,7 +14,10 @@ import protocol as p
 class Driver:
     version = kafka.__version__
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
-    features = ["partition", "timestamp", "headers", "null_key", "null_value", "reads_null", "idempotence", "slow_reads"]
+    features = [
+        "partition", "timestamp", "headers", "null_key", "null_value", "reads_null",
+        "idempotence", "slow_reads", "read_committed",
+    ]
 
     def __init__(self, bootstrap):
         self.base = {"bootstrap_servers": bootstrap}
@@ -22,6 +25,7 @@ class Driver:
         self.lookup = kafka.KafkaConsumer(**self.base)
         self.assignments = p.Assignments()
         self.members = {}
+        self.producers = {}
 
     @staticmethod
     def code(error):
@@ -75,24 +79,32 @@ class Driver:
             enable_idempotence=bool(r.get("idempotent")),
         )
         try:
-            sent = [
-                producer.send(
-                    r["topic"],
-                    value=p.decode(record["value"]),
-                    key=p.decode(record["key"]),
-                    headers=p.headers_of(record),
-                    partition=r["partition"],
-                    timestamp_ms=record["timestamp"] or None,
-                )
-                for record in r["records"]
-            ]
-            producer.flush(r["seconds"])
-            return {"offsets": [one.get(r["seconds"]).offset for one in sent]}
+            return self.send(producer, r)
         finally:
             producer.close(1)
 
+    @staticmethod
+    def send(producer, r):
+        """Writes the records of a request and waits for their offsets."""
+        sent = [
+            producer.send(
+                r["topic"],
+                value=p.decode(record["value"]),
+                key=p.decode(record["key"]),
+                headers=p.headers_of(record),
+                partition=r["partition"],
+                timestamp_ms=record["timestamp"] or None,
+            )
+            for record in r["records"]
+        ]
+        producer.flush(r["seconds"])
+        return {"offsets": [one.get(r["seconds"]).offset for one in sent]}
+
     def op_consume(self, r):
-        consumer = kafka.KafkaConsumer(**self.base, fetch_max_wait_ms=100, auto_offset_reset="earliest")
+        isolation = r.get("isolation") or "read_uncommitted"
+        consumer = kafka.KafkaConsumer(
+            **self.base, fetch_max_wait_ms=100, auto_offset_reset="earliest", isolation_level=isolation
+        )
         try:
             wanted = [
                 TopicPartition(topic, number) for topic in r["topics"] for number in consumer.partitions_for_topic(topic)
@@ -131,7 +143,7 @@ class Driver:
 
     # groups
 
-    def group(self, r):
+    def group(self, r, **more):
         consumer = kafka.KafkaConsumer(
             **self.base,
             group_id=r["group"],
@@ -140,6 +152,7 @@ class Driver:
             fetch_max_wait_ms=100,
             heartbeat_interval_ms=300,
             session_timeout_ms=10000,
+            **more,
         )
         # A leader that joins before it has the topics' metadata assigns nothing; it then joins anew, and that join can get
         # lost within the client when a poll ends meanwhile. With the metadata there the first join is the last.
@@ -190,6 +203,59 @@ class Driver:
         done = self.admin.delete_groups([r["group"]])[r["group"]]
         if done != "OK":
             raise getattr(errors, done)()
+
+    # transactions
+
+    def transactional(self, r):
+        codec = r.get("compression") or "none"
+        producer = kafka.KafkaProducer(
+            **self.base,
+            transactional_id=r["id"],
+            transaction_timeout_ms=r["timeout_ms"],
+            compression_type=None if codec == "none" else codec,
+            linger_ms=5,
+        )
+        producer.init_transactions()
+        return producer
+
+    def op_txn_open(self, r):
+        self.producers[r["producer"]] = self.transactional(r)
+
+    def op_txn_begin(self, r):
+        self.producers[r["producer"]].begin_transaction()
+
+    def op_txn_send(self, r):
+        return self.send(self.producers[r["producer"]], r)
+
+    def op_txn_end(self, r):
+        self.end(self.producers[r["producer"]], r)
+
+    @staticmethod
+    def end(producer, r):
+        if r["commit"]:
+            producer.commit_transaction()
+        else:
+            producer.abort_transaction()
+
+    def op_txn_close(self, r):
+        self.producers.pop(r["producer"]).close(1)
+
+    def op_txn_transform(self, r):
+        producer = self.transactional(r)
+        consumer = self.group(r, isolation_level="read_committed")
+        try:
+            consumer.subscribe([r["topic"]])
+            producer.begin_transaction()
+            for message in self.read(consumer, r):
+                producer.send(r["topics"][0], value=p.transformed(message.value), key=message.key, partition=0)
+                position = {TopicPartition(message.topic, message.partition): OffsetAndMetadata(message.offset + 1, "", -1)}
+            producer.flush(r["seconds"])  # an abort drops what was not sent yet
+            producer.send_offsets_to_transaction(position, consumer.group_metadata())
+            self.end(producer, r)
+            return {"count": r["count"]}
+        finally:
+            consumer.close(autocommit=False)
+            producer.close(1)
 
     def op_member_open(self, r):
         name, stop = r["member"], threading.Event()

@@ -32,6 +32,11 @@ def record_answer(topic, partition, offset, timestamp, key, value, headers):
     }
 
 
+def transformed(value):
+    """What txn_transform makes of a value."""
+    return b"seen " + value
+
+
 def topics_of(request):
     return [request["topic"]] if request.get("topic") else request["topics"]
 
