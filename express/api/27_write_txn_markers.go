@@ -53,7 +53,10 @@ func (a *API) writeTxnMarkers(ctx context.Context, c caller, req *kmsg.WriteTxnM
 }
 
 func (a *API) writeMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) kerr.Code {
-	if !a.exists(tp) {
+	switch {
+	case m.ID < 0 || m.Epoch < 0:
+		return kerr.InvalidRequest
+	case !a.exists(tp):
 		return kerr.UnknownTopicOrPartition
 	}
 	switch code := a.code(a.world.Markers.WriteMarker(ctx, tp, m)); code {

@@ -39,13 +39,16 @@ func (c *Coordinator) TxnOffsetCommit(
 func (c *Coordinator) txnCommit(
 	ctx context.Context, req *kmsg.TxnOffsetCommitRequest, verify func(ctx context.Context) kerr.Code,
 ) (*kmsg.TxnOffsetCommitResponse, kerr.Code) {
-	if req.Group == "" {
+	switch {
+	case req.Group == "":
 		return nil, kerr.InvalidGroupID
+	case req.ProducerID < 0 || req.ProducerEpoch < 0:
+		return nil, kerr.InvalidProducerIDMapping
 	}
 	s, code := c.shard(req.Group)
 	for code == kerr.None {
 		var ended int64
-		if ended, code = read(ctx, s, (*group.Machine).Ended); code != kerr.None {
+		if ended, code = read(ctx, s, func(m *group.Machine) int64 { return m.Ended(req.ProducerID) }); code != kerr.None {
 			break
 		}
 		if code = verify(ctx); code != kerr.None {
@@ -53,7 +56,7 @@ func (c *Coordinator) txnCommit(
 		}
 		var r kmsg.Response
 		r, code = callShard[kmsg.Response](ctx, s, func(m *group.Machine, now time.Time, t machine.Ticket) machine.Effects {
-			if m.Ended() != ended {
+			if m.Ended(req.ProducerID) != ended {
 				return machine.Effects{Replies: []machine.Reply{{Ticket: t, Response: kmsg.NewPtrEndTxnResponse()}}}
 			}
 			return m.TxnOffsetCommit(now, t, req)

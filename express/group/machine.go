@@ -79,7 +79,7 @@ type Machine struct {
 	appends    map[int64]*appending
 	open       map[int64]open // by producer id; see txn.go
 	applied    int64          // offset records that took effect or wait for a marker, in the log's order
-	ended      int64          // calls of EndTransaction
+	ended      [endings]int64 // calls of EndTransaction, by producer id modulo endings
 	nextAppend int64
 	closed     bool
 

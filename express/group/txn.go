@@ -131,7 +131,7 @@ func failTxnCommit(r *kmsg.TxnOffsetCommitResponse, code kerr.Code) {
 // forgotten. The answer is an EndTxnResponse that carries nothing but the error.
 func (m *Machine) EndTransaction(now time.Time, t Ticket, marker machine.Marker) Effects {
 	m.now = now
-	m.ended++
+	m.ended[uint64(marker.ID)%endings]++
 	m.nextAppend++
 	id := m.nextAppend
 	m.appends[id] = &appending{marker: &marker, done: []func(kerr.Code){func(code kerr.Code) {
@@ -147,8 +147,12 @@ func (m *Machine) EndTransaction(now time.Time, t Ticket, marker machine.Marker)
 	return m.take()
 }
 
-// Ended is how often EndTransaction was called. While it stays the same, no transaction that was open has ended.
-func (m *Machine) Ended() int64 { return m.ended }
+// endings bounds the counters of Machine.Ended.
+const endings = 256
+
+// Ended counts the calls of EndTransaction for a producer, and for some others. While it stays the same, no transaction of
+// the producer has ended.
+func (m *Machine) Ended(producerID int64) int64 { return m.ended[uint64(producerID)%endings] }
 
 // ReplayMarker takes in the end of a transaction.
 func (m *Machine) ReplayMarker(marker machine.Marker) { m.endTransaction(marker) }

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
+
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
 
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
@@ -16,7 +17,7 @@ import (
 // bench is a machine with a log whose appends are settled at once, or one at a time when hold is set. Markers are handed out
 // and wait for mark.
 type bench struct {
-	t       testing.TB
+	t       rapid.TB
 	m       *Machine
 	limits  Limits
 	now     time.Time
@@ -32,7 +33,7 @@ type bench struct {
 	notes   []string
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t rapid.TB) *bench {
 	b := &bench{t: t, limits: DefaultLimits(), now: time.UnixMilli(1_700_000_000_000), epoch: 1,
 		answers: map[machine.Ticket]kmsg.Response{}, nextID: 100}
 	b.m = New(b.limits, b.epoch)

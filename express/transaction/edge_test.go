@@ -203,6 +203,7 @@ func TestMarkersAreRetriedUntilEachPartitionHasIts(t *testing.T) {
 	b.effects(b.m.MarkerWritten(b.now, number, parts("t/2")[0], false))
 	b.effects(b.m.MarkerWritten(b.now, number, parts("t/0")[0], false))
 	b.effects(b.m.MarkerWritten(b.now, number, parts("t/0")[0], true)) // told twice: does not count
+	b.effects(b.m.MarkerWritten(b.now, number, parts("t/2")[0], false))
 	b.after(time.Hour)
 	b.want(b.work(), "") // t/1 is still out
 	b.effects(b.m.MarkerWritten(b.now, number, parts("t/1")[0], true))
