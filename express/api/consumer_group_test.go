@@ -173,8 +173,9 @@ func TestConsumerGroupTopicsAreAuthorized(t *testing.T) {
 	q := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	q.Group, q.MemberID, q.RebalanceTimeoutMillis, q.SubscribedTopicRegex = "g", "m1", 1000, kmsg.StringPtr("open|secret")
 	q.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
-	c.wantCode(ask[*kmsg.ConsumerGroupHeartbeatResponse](c, 1, q).ErrorCode, kerr.None)
-	second := heartbeat(c, "m1", 2)
+	first := ask[*kmsg.ConsumerGroupHeartbeatResponse](c, 1, q)
+	c.wantCode(first.ErrorCode, kerr.None)
+	second := heartbeat(c, "m1", first.MemberEpoch)
 	if second.Assignment == nil || len(second.Assignment.Topics) != 1 || topic.ID(second.Assignment.Topics[0].TopicID) != open.ID {
 		t.Errorf("%+v", second)
 	}
