@@ -68,9 +68,11 @@ type txnRig struct {
 	noIDs   error
 }
 
-func newTxnRig(t *testing.T) *txnRig {
+func newTxnRig(t *testing.T) *txnRig { return newTxnRigOn(t, &memLog{}) }
+
+func newTxnRigOn(t *testing.T, log *memLog) *txnRig {
 	t.Helper()
-	r := &txnRig{t: t, log: &memLog{}, markers: &fakeMarkers{}, text: &bytes.Buffer{}}
+	r := &txnRig{t: t, log: log, markers: &fakeMarkers{}, text: &bytes.Buffer{}}
 	var err error
 	r.Transactions, err = NewTransactions(t.Context(), TransactionConfig{Partitions: 1}, TransactionWorld{
 		Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(r.text, nil)), Markers: r.markers,
@@ -242,17 +244,66 @@ func TestNewOwnerCompletesTransactions(t *testing.T) {
 			t.Error(got)
 		}
 		r.load(2)
-		synctest.Wait()
-		if got := r.state("x"); got != "PrepareCommit" {
-			t.Error(got)
-		}
 		close(r.markers.block)
-		synctest.Wait()
+		synctest.Wait() // nobody asks for anything
 		if got := r.markers.all(); got != "commit a, commit a" {
 			t.Error(got)
 		}
 		if got := r.state("x"); got != "CompleteCommit" {
 			t.Error(got)
+		}
+	})
+}
+
+// A restart does the same, before anybody asks for anything.
+func TestRestartCompletesTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTxnRig(t)
+		r.markers.block = make(chan struct{})
+		if _, code := r.end("x", r.ongoing("x", "a"), false); code != kerr.None {
+			t.Fatal(code)
+		}
+		synctest.Wait()
+		again := newTxnRigOn(t, r.log.crash())
+		synctest.Wait()
+		if got := again.markers.all(); got != "abort a" {
+			t.Error(got)
+		}
+	})
+}
+
+// A marker that the old owner wrote is none of the new one's, though their numbers are the same.
+func TestOutcomesAreThoseOfOneOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTxnRig(t)
+		p := r.ongoing("y", "a")
+		if _, code := r.end("y", p, true); code != kerr.None {
+			t.Fatal(code)
+		}
+		synctest.Wait()
+		r.markers.block = make(chan struct{})
+		p = r.ongoing("x", "a")
+		if _, code := r.end("x", p, true); code != kerr.None { // the second end of this owner
+			t.Fatal(code)
+		}
+		synctest.Wait()
+		r.Unload(0)
+		r.load(2)
+		synctest.Wait() // x is the first end of the next owner
+		p = r.ongoing("z", "a")
+		if _, code := r.end("z", p, true); code != kerr.None {
+			t.Fatal(code)
+		}
+		synctest.Wait()
+		r.markers.block <- struct{}{} // to who waits longest: the first owner's write
+		synctest.Wait()
+		if got := r.state("z"); got != "PrepareCommit" {
+			t.Errorf("z is %s, and nobody has written its marker", got)
+		}
+		close(r.markers.block)
+		synctest.Wait()
+		if x, z := r.state("x"), r.state("z"); x != "CompleteCommit" || z != "CompleteCommit" {
+			t.Error(x, z)
 		}
 	})
 }
