@@ -104,6 +104,7 @@ func (m *Machine) Expire(now time.Time) machine.Effects {
 			if code == kerr.None {
 				m.remove(e)
 			}
+			m.resume(e)
 		})
 	}
 	return m.take()

@@ -22,6 +22,7 @@ type bench struct {
 	limits  Limits
 	now     time.Time
 	epoch   int32
+	watch   func() // nil, or called after each event: an outcome may let something go on that waited
 	hold    bool
 	fail    kerr.Code // of the next append
 	queue   []machine.Append
@@ -53,6 +54,9 @@ func (b *bench) effects(e machine.Effects) {
 	}
 	b.queue = append(b.queue, e.Appends...)
 	b.tasks = append(b.tasks, b.m.TakeMarkers()...)
+	if b.watch != nil {
+		b.watch()
+	}
 	for !b.hold && len(b.queue) > 0 {
 		b.settle()
 	}

@@ -43,6 +43,10 @@ func newWorld(t *rapid.T) *world {
 		latest: map[string]*kmsg.TxnMetadataValue{}, owner: map[int64]string{}, done: map[machine.Ticket]bool{},
 		marked: map[string]map[machine.TopicPartition]bool{}}
 	w.hold = true
+	w.watch = func() {
+		w.records()
+		w.replies()
+	}
 	return w
 }
 
@@ -368,11 +372,11 @@ func TestProperties(t *testing.T) {
 		if rapid.Bool().Draw(t, "old") { // the epochs of y are nearly used up
 			d := metadata{producer: machine.Producer{ID: 50, Epoch: 32762}, lastEpoch: none, previous: none, next: none, timeoutMs: 60_000, startMs: none}
 			w.log = append(w.log, encode("y", d))
-			w.reload(-1)
 			w.owner[50] = "y"
 			w.latest["y"] = &kmsg.TxnMetadataValue{ProducerID: 50, ProducerEpoch: 32762}
 			w.seen = 1
 			w.known["y"] = []machine.Producer{d.producer}
+			w.reload(-1)
 		}
 		step := func(f func()) func(*rapid.T) {
 			return func(*rapid.T) {
