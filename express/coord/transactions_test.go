@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,8 +65,8 @@ type txnRig struct {
 	log     *memLog
 	markers *fakeMarkers
 	text    *bytes.Buffer
-	ids     int64
-	noIDs   error
+	ids     atomic.Int64
+	noIDs   atomic.Bool // the store of producer ids is away
 }
 
 func newTxnRig(t *testing.T) *txnRig { return newTxnRigOn(t, &memLog{}) }
@@ -77,11 +78,10 @@ func newTxnRigOn(t *testing.T, log *memLog) *txnRig {
 	r.Transactions, err = NewTransactions(t.Context(), TransactionConfig{Partitions: 1}, TransactionWorld{
 		Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(r.text, nil)), Markers: r.markers,
 		NextProducerID: func(context.Context) (int64, error) {
-			if r.noIDs != nil {
-				return 0, r.noIDs
+			if r.noIDs.Load() {
+				return 0, errors.New("the store is away")
 			}
-			r.ids++
-			return r.ids, nil
+			return r.ids.Add(1), nil
 		},
 	})
 	if err != nil {
@@ -311,14 +311,14 @@ func TestOutcomesAreThoseOfOneOwner(t *testing.T) {
 func TestNoProducerIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newTxnRig(t)
-		r.noIDs = errors.New("the store is away")
+		r.noIDs.Store(true)
 		if p, code := r.init("x"); code != kerr.CoordinatorLoadInProgress || p.ID != -1 {
 			t.Error(p, code)
 		}
 		if _, code := r.init(""); code != kerr.InvalidRequest {
 			t.Error(code)
 		}
-		r.noIDs = nil
+		r.noIDs.Store(false)
 		if _, code := r.init("x"); code != kerr.None {
 			t.Error(code)
 		}
@@ -338,12 +338,12 @@ func TestTimeoutWithoutProducerID(t *testing.T) {
 			p = next
 		}
 		r.AddPartitions(t.Context(), "x", p, []machine.TopicPartition{{Topic: "a"}}, false)
-		r.noIDs = errors.New("the store is away")
+		r.noIDs.Store(true)
 		time.Sleep(2 * time.Minute)
 		if got := r.state("x"); got != "Ongoing" {
 			t.Error(got)
 		}
-		r.noIDs = nil
+		r.noIDs.Store(false)
 		time.Sleep(time.Minute)
 		if got := r.state("x"); got != "CompleteAbort" {
 			t.Error(got)
@@ -394,6 +394,8 @@ func TestWorkIsBounded(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if most != 3 || ran != 20 {
 			t.Errorf("%d at a time, %d in all", most, ran)
 		}

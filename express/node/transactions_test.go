@@ -85,7 +85,7 @@ func exactlyOnce(t *testing.T, opts []kgo.Opt) {
 	s, err := kgo.NewGroupTransactSession(append([]kgo.Opt{
 		kgo.SeedBrokers(e.cfg.Listen), kgo.TransactionalID("eos"), kgo.DefaultProduceTopic("out"), kgo.ConsumeTopics("in"),
 		kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(), kgo.SessionTimeout(10 * time.Second), kgo.TransactionTimeout(30 * time.Second),
+		kgo.SessionTimeout(10 * time.Second), kgo.TransactionTimeout(30 * time.Second),
 	}, opts...)...)
 	must(t, err)
 	defer s.Close()

@@ -113,17 +113,17 @@ func (m *Machine) resume(e *entry) {
 	}
 }
 
-// giveUp answers the additions that have waited long enough.
-func (m *Machine) giveUp() {
+// giveUp answers the additions that may wait until then and no longer.
+func (m *Machine) giveUp(then time.Time, code kerr.Code) {
 	for len(m.parked) > 0 {
 		a := m.parked[0]
-		if a.waiting && a.until.After(m.now) {
+		if a.waiting && a.until.After(then) {
 			return
 		}
 		m.parked = m.parked[1:]
 		if a.waiting {
 			a.waiting = false
-			a.done(kerr.ConcurrentTransactions)
+			a.done(code)
 		}
 	}
 }

@@ -103,6 +103,30 @@ func TestAdditionWaitsForTheTransactionBefore(t *testing.T) {
 	b.want(b.state("x"), "Ongoing 100/1 t/1,t/2")
 }
 
+// What waited for the record that deletes an id is answered like what comes after it, and what waits at the end of all.
+func TestAdditionWaitsForAnExpiry(t *testing.T) {
+	for fault, want := range map[kerr.Code]kerr.Code{kerr.None: kerr.InvalidProducerIDMapping, kerr.KafkaStorageError: kerr.None} {
+		b := newBench(t)
+		p := b.mustInit("x")
+		b.now = b.now.Add(b.limits.Expiration)
+		b.hold = true
+		b.effects(b.m.Expire(b.now))
+		ticket := b.beginAdd("x", p, true, "t/0")
+		b.fail = fault
+		b.hold = false
+		b.settle()
+		if r := take[*kmsg.AddOffsetsToTxnResponse](b, ticket); r == nil || kerr.Code(r.ErrorCode) != want {
+			t.Errorf("%v: %+v", fault, r)
+		}
+	}
+	b := newBench(t)
+	ticket := b.beginAdd("x", b.to(PrepareCommit, "x"), true, "t/0")
+	b.effects(b.m.Close(b.now))
+	if r := take[*kmsg.AddOffsetsToTxnResponse](b, ticket); r == nil || kerr.Code(r.ErrorCode) != kerr.NotCoordinator {
+		t.Errorf("%+v", r)
+	}
+}
+
 // While a record is on its way to the log, nothing else may change the id.
 func TestConcurrentWhileTransitionIsPending(t *testing.T) {
 	b := newBench(t)

@@ -102,8 +102,7 @@ func (m *Machine) Close(now time.Time) machine.Effects {
 	for _, id := range slices.Sorted(maps.Keys(m.appends)) {
 		m.finish(id, kerr.NotLeaderOrFollower)
 	}
-	m.now = now.Add(addPatience)
-	m.giveUp()
+	m.giveUp(now.Add(addPatience), kerr.NotCoordinator)
 	m.out.Appends, m.tasks, m.retries = nil, nil, nil
 	m.open = map[string]*entry{}
 	return m.take()
@@ -131,7 +130,7 @@ func (m *Machine) Advance(now time.Time) machine.Effects {
 		m.checkAt = now.Add(m.limits.CheckInterval)
 	}
 	m.retry()
-	m.giveUp()
+	m.giveUp(now, kerr.ConcurrentTransactions)
 	return m.take()
 }
 

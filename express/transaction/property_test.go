@@ -99,9 +99,9 @@ func (w *world) ongoing() {
 		f()
 		for len(w.queue) > 0 {
 			w.stored()
+			w.records()
+			w.replies()
 		}
-		w.records()
-		w.replies()
 	}
 }
 
@@ -333,6 +333,8 @@ func (w *world) expire() {
 // finish lets everything that is under way come to its end (T1, T6).
 func (w *world) finish() {
 	for range 1000 {
+		w.records()
+		w.replies()
 		switch {
 		case len(w.queue) > 0:
 			w.settle()
@@ -345,8 +347,6 @@ func (w *world) finish() {
 		case len(w.m.retries) > 0:
 			w.after(maxPause)
 		default:
-			w.records()
-			w.replies()
 			return
 		}
 		w.handed(len(w.tasks))
