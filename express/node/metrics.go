@@ -103,17 +103,21 @@ func (f *figures) requests(out chan<- prometheus.Metric) {
 }
 
 func (f *figures) records(out chan<- prometheus.Metric) {
+	const counter = prometheus.CounterValue
+	m := f.api
 	figure(out, prometheus.GaugeValue, "millrace_partitions", "Partitions that this broker owns.", float64(f.partitions()))
-	figure(out, prometheus.CounterValue, "millrace_produced_bytes_total", "Bytes of record batches appended for clients.", float64(f.api.ProduceBytes.Load()))
-	figure(out, prometheus.CounterValue, "millrace_produced_records_total", "Records appended for clients.", float64(f.api.ProduceRecords.Load()))
-	figure(out, prometheus.CounterValue, "millrace_fetched_bytes_total", "Bytes of record batches sent to clients.", float64(f.api.FetchBytes.Load()))
+	figure(out, counter, "millrace_produced_bytes_total", "Bytes of record batches appended for clients.", float64(m.ProduceBytes.Load()))
+	figure(out, counter, "millrace_produced_records_total", "Records appended for clients.", float64(m.ProduceRecords.Load()))
+	figure(out, counter, "millrace_fetched_bytes_total", "Bytes of record batches sent to clients.", float64(m.FetchBytes.Load()))
 }
 
 func (f *figures) throttles(out chan<- prometheus.Metric) {
+	const counter = prometheus.CounterValue
 	for _, kind := range []quota.Kind{quota.Produce, quota.Fetch, quota.Request, quota.Mutation, quota.Connections} {
 		times, millis := f.quotas.Throttled(kind)
-		figure(out, prometheus.CounterValue, "millrace_throttled_total", "How often clients were told to wait, by quota.", float64(times), "quota", kind.String())
-		figure(out, prometheus.CounterValue, "millrace_throttled_seconds_total", "How long clients were told to wait, by quota.", float64(millis)/1000, "quota", kind.String())
+		seconds, name := float64(millis)/1000, kind.String()
+		figure(out, counter, "millrace_throttled_total", "How often clients were told to wait, by quota.", float64(times), "quota", name)
+		figure(out, counter, "millrace_throttled_seconds_total", "How long clients were told to wait, by quota.", seconds, "quota", name)
 	}
 	figure(out, prometheus.GaugeValue, "millrace_quota_accounts", "Accounts of quotas in use.", float64(f.quotas.Accounts()))
 }
@@ -149,7 +153,8 @@ func sorted(labels []telemetry.Label) []telemetry.Label {
 // metricsTimeout bounds one reading of the page.
 const metricsTimeout = 10 * time.Second
 
-// showMetrics shows the figures as Prometheus reads them, at /metrics of the address, until ctx ends. Without an address it only waits.
+// showMetrics shows the figures as Prometheus reads them, at /metrics of the address, until ctx ends. Without an address it
+// only waits.
 func (b *broker) showMetrics(ctx context.Context, address string) error {
 	if address == "" {
 		<-ctx.Done()

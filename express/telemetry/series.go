@@ -76,7 +76,8 @@ func (s *Series) addLocked(own map[string]*Sample, c Client, p point) {
 		return
 	}
 	size := len(s.key) + seriesBytes
-	if len(p.name) == 0 || len(s.key) > textMost*labelsMost || len(own) >= seriesPerClient || s.count >= seriesInAll || s.bytes+2*size > bytesInAll {
+	full := len(own) >= seriesPerClient || s.count >= seriesInAll || s.bytes+2*size > bytesInAll
+	if full || len(p.name) == 0 || len(s.key) > textMost*labelsMost {
 		s.dropped++
 		return
 	}
