@@ -148,6 +148,9 @@ func (b *toolbox) settles(t *testing.T, class, args string, texts ...string) {
 	t.Helper()
 	harness.Eventually(t, waitLimit, class+" "+args, func(context.Context) error {
 		_, out := b.call(t, class, b.words(args)...)
+		if strings.Contains(out, "UnsupportedVersionException") {
+			t.Fatalf("%s %s: %s", class, args, out)
+		}
 		for _, text := range texts {
 			wanted, unwanted := strings.CutPrefix(text, "!")
 			if regexp.MustCompile(wanted).MatchString(out) == unwanted {
@@ -172,6 +175,9 @@ func (b *toolbox) plain(out string) string {
 		{`(Epoch|HighWatermark|LeaderEpoch):\s+[0-9]+`, "$1: N"},
 		{`(?m)^\s*at .*\n`, ""},
 		{`[ \t]+`, " "},
+		// How many epochs a new group goes through hangs on when its coordinator sees a new topic.
+		{`Stable [0-9]+ [0-9]+ `, "Stable EPOCH EPOCH "},
+		{`[0-9]+ ((grouped|shared):[0-9])`, "EPOCH $1"},
 		{` *\n`, "\n"},
 	} {
 		out = regexp.MustCompile(change.pattern).ReplaceAllString(out, change.with)
