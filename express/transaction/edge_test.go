@@ -74,8 +74,10 @@ func TestConcurrentWhilePreviousCompletes(t *testing.T) {
 		_, code = b.init("x", nobody)
 		b.code(code, kerr.ConcurrentTransactions)
 		_, code = b.end(version, "x", p, false)
-		b.code(code, kerr.InvalidTxnState)
+		b.code(code, kerr.ConcurrentTransactions)
 		b.mark()
+		_, code = b.end(version, "x", p, false)
+		b.code(code, kerr.InvalidTxnState)
 		b.code(b.add("x", next, "t/1"), kerr.None)
 	})
 }
@@ -288,10 +290,12 @@ func TestEndTxnOfTheSecondProtocol(t *testing.T) {
 		{CompleteCommit, true, true, kerr.None, 0},
 		{CompleteCommit, true, false, kerr.InvalidTxnState, 0},
 		{PrepareCommit, true, true, kerr.ConcurrentTransactions, 0},
-		{PrepareCommit, true, false, kerr.ProducerFenced, 0},
-		{PrepareCommit, false, true, kerr.InvalidTxnState, 0},
+		{PrepareCommit, true, false, kerr.ConcurrentTransactions, 0},
+		{PrepareCommit, false, true, kerr.ConcurrentTransactions, 0},
+		{PrepareCommit, false, false, kerr.ConcurrentTransactions, 0}, // the next one, empty, right after the answer to this
 		{PrepareAbort, false, true, kerr.ConcurrentTransactions, 0},
-		{PrepareAbort, true, true, kerr.InvalidTxnState, 0},
+		{PrepareAbort, false, false, kerr.ConcurrentTransactions, 0},
+		{PrepareAbort, true, true, kerr.ConcurrentTransactions, 0},
 		{Ongoing, true, true, kerr.ProducerFenced, 0},
 		{Ongoing, true, false, kerr.None, 1},
 		{Ongoing, false, false, kerr.None, 1},
@@ -324,8 +328,8 @@ func TestEndTxnOfTheFirstProtocol(t *testing.T) {
 	}{
 		{Empty, kerr.InvalidTxnState, kerr.InvalidTxnState},
 		{Ongoing, kerr.None, kerr.None},
-		{PrepareCommit, kerr.ConcurrentTransactions, kerr.InvalidTxnState},
-		{PrepareAbort, kerr.InvalidTxnState, kerr.ConcurrentTransactions},
+		{PrepareCommit, kerr.ConcurrentTransactions, kerr.ConcurrentTransactions},
+		{PrepareAbort, kerr.ConcurrentTransactions, kerr.ConcurrentTransactions},
 		{CompleteCommit, kerr.None, kerr.InvalidTxnState},
 		{CompleteAbort, kerr.InvalidTxnState, kerr.None},
 	} {
@@ -540,8 +544,10 @@ func TestTimedOutTransactionIsAbortedAndItsProducerFenced(t *testing.T) {
 	b.want(b.state("x"), "PrepareAbort 100/1 t/0,t/1")
 	b.code(b.add("x", p, "t/2"), kerr.ProducerFenced)
 	_, code := b.end(5, "x", p, true)
-	b.code(code, kerr.InvalidTxnState) // as in Kafka: the epoch is one below, so it could be a retry
+	b.code(code, kerr.ConcurrentTransactions)
 	b.mark()
+	_, code = b.end(5, "x", p, true)
+	b.code(code, kerr.InvalidTxnState) // as in Kafka: the epoch is one below, so it could be a retry
 	b.want(b.state("x"), "CompleteAbort 100/1")
 	if len(b.notes) != 1 || b.notes[0] != "transaction timed out" {
 		t.Error(b.notes)

@@ -57,6 +57,9 @@ type verdict struct {
 	retry bool
 }
 
+// While markers are being written the end of the transaction counts as pending, as it does in Kafka: whatever is asked for then is
+// to be asked for again, so that a producer that goes on at once is not taken for one that is fenced.
+
 // judgeFirst is for the first protocol: epochs must be equal, and what is complete may be completed again.
 func judgeFirst(e *entry, p machine.Producer, commit bool) verdict {
 	switch {
@@ -64,20 +67,12 @@ func judgeFirst(e *entry, p machine.Producer, commit bool) verdict {
 		return verdict{code: kerr.InvalidProducerIDMapping}
 	case e.producer.Epoch != p.Epoch:
 		return verdict{code: kerr.ProducerFenced}
-	case e.pending:
+	case e.pending || e.state.prepared():
 		return verdict{code: kerr.ConcurrentTransactions}
 	case e.state == Ongoing:
 		return verdict{}
 	case e.state == CompleteCommit && commit, e.state == CompleteAbort && !commit:
 		return verdict{retry: true}
-	}
-	return e.judgePrepared(commit)
-}
-
-// judgePrepared is for states in which a transaction cannot be ended; one that ends the same way has to be waited for.
-func (e *entry) judgePrepared(commit bool) verdict {
-	if e.state == PrepareCommit && commit || e.state == PrepareAbort && !commit {
-		return verdict{code: kerr.ConcurrentTransactions}
 	}
 	return verdict{code: kerr.InvalidTxnState}
 }
@@ -94,7 +89,7 @@ func judgeSecond(e *entry, p machine.Producer, commit bool) verdict {
 	replaced := e.previous == p.ID && p.Epoch == lastEpoch && e.producer.Epoch == 0
 	current := e.producer.Epoch == p.Epoch
 	switch {
-	case e.pending:
+	case e.pending || e.state.prepared():
 		return verdict{code: kerr.ConcurrentTransactions}
 	case e.producer.ID != p.ID && !replaced:
 		return verdict{code: kerr.InvalidProducerIDMapping}
@@ -118,13 +113,11 @@ func judgeSecond(e *entry, p machine.Producer, commit bool) verdict {
 			return verdict{}
 		}
 	}
-	return e.judgePrepared(commit)
+	return verdict{code: kerr.InvalidTxnState}
 }
 
 func (e *entry) rightEpoch(bumped, replaced, current bool) bool {
 	switch e.state {
-	case PrepareCommit, PrepareAbort:
-		return bumped
 	case CompleteCommit, CompleteAbort:
 		return bumped || replaced || current
 	default:

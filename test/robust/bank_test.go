@@ -62,7 +62,7 @@ const (
 	// logsVariable is the environment variable that names a folder for the logs of clients.
 	logsVariable = "MILLRACE_CLIENT_LOGS"
 	// bankLength is how long an ordinary run of the bank goes on.
-	bankLength = 10 * time.Second
+	bankLength = 8 * time.Second
 	// bankTimeout is that of the bank's transactions.
 	bankTimeout = 3 * time.Second
 )
@@ -71,7 +71,11 @@ const (
 func TestBank(t *testing.T) {
 	r := &run{t: t, cluster: startServer(t)}
 	t.Cleanup(r.showBrokerLogs)
-	load, err := bank.Start(t.Context(), bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Logs: os.Getenv(logsVariable)})
+	config := bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Logs: os.Getenv(logsVariable)}
+	if harness.Has(t, harness.Python) {
+		config.Python = harness.Require(t, harness.Python)
+	}
+	load, err := bank.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const (
 	// churnVariable is the environment variable that says how long each of the group tests goes on.
 	churnVariable = "MILLRACE_CHURN"
 	// churnLength is how long each goes on in an ordinary run.
-	churnLength = 12 * time.Second
+	churnLength = 6 * time.Second
 )
 
 // TestGroupChurnEager lets members of the classic protocol come and go who give up everything in each rebalance.
@@ -40,6 +40,7 @@ func TestGroupChurnMixed(t *testing.T) {
 
 // churned runs one churn and judges it.
 func churned(t *testing.T, config churn.Config) {
+	t.Parallel() // most of its time is waiting
 	cluster := startServer(t)
 	r := &run{t: t, cluster: cluster}
 	t.Cleanup(r.showBrokerLogs)

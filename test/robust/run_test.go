@@ -73,7 +73,7 @@ func startWith(t *testing.T, options harness.MillraceOptions, config traffic.Con
 	return r
 }
 
-// showBrokerLogs prints the ends of the brokers' logs when the test has failed.
+// showBrokerLogs prints the ends of the brokers' logs when the test has failed, and keeps the whole with those of clients.
 func (r *run) showBrokerLogs() {
 	if !r.t.Failed() {
 		return
@@ -84,6 +84,9 @@ func (r *run) showBrokerLogs() {
 	}
 	for _, path := range paths {
 		log, err := os.ReadFile(path)
+		if folder := os.Getenv(logsVariable); folder != "" {
+			err = errors.Join(err, os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, filepath.Base(path)), log, 0o644))
+		}
 		const shown = 8 << 10
 		r.t.Logf("end of %s (%v):\n%s", filepath.Base(path), err, log[max(0, len(log)-shown):])
 	}

@@ -36,6 +36,7 @@ type Config struct {
 	Clerks     int           // default 4
 	Orders     int           // per second; default 100
 	Timeout    time.Duration // of transactions; default 3s
+	Python     string        // interpreter with confluent-kafka, for one teller more; empty means none
 	Logs       string        // folder for the logs of the workers' clients; empty means none
 }
 
@@ -91,6 +92,9 @@ func Start(ctx context.Context, config Config) (*Bank, error) {
 	for i := range config.Clerks {
 		b.employ(fmt.Sprintf("clerk-%d", i), i, b.serve)
 	}
+	if config.Python != "" {
+		b.employ("foreigner", 1, b.tellForeign)
+	}
 	b.customer.Go(b.order)
 	for range 2 {
 		b.watchers.Go(b.browse)
@@ -115,6 +119,7 @@ func (b *Bank) options(more ...kgo.Opt) []kgo.Opt {
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.AlwaysRetryEOF(), // a connection that ends at once is a kill's sign here, not a missing login's
 		kgo.FetchMaxWait(100 * time.Millisecond),
+		kgo.UnknownTopicRetries(-1), // nobody deletes the topics
 	}, more...)
 }
 
@@ -152,7 +157,12 @@ func (b *Bank) createTopics(ctx context.Context) error {
 			return fmt.Errorf("create topic %s: %w", topic, err)
 		}
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return poll(ctx, func() error { // a broker may hear of its topics a little later
+		made, err := kadm.NewClient(client).ListTopics(ctx, append(legTopics[:], ordersTopic)...)
+		return errors.Join(err, made.Error())
+	})
 }
 
 // Book returns what was done and seen so far.

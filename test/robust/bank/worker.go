@@ -1,11 +1,11 @@
 package bank
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,42 +43,44 @@ func (b *Bank) plan() plan {
 	if b.calm.Err() != nil {
 		return commit
 	}
-	switch n := rand.IntN(1000); {
-	case n < 100:
+	switch n := rand.IntN(10_000); {
+	case n < 1000:
 		return abort
-	case n < 120:
+	case n < 1200:
 		return vanish
-	case n < 130:
+	case n < 1300:
 		return forsake
-	case n < 150:
+	case n < 1500:
 		return twin
-	case n < 155:
+	case n < 1503: // as often as can be without somebody dawdling all the time
 		return dawdle
 	default:
 		return commit
 	}
 }
 
-// send hands the records of a transaction to the client, and waits for their outcomes.
-func (b *Bank) send(client *kgo.Client, t *ledger.Transaction) error {
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	var failed error
-	for i, draft := range t.Drafts() {
+// send hands the records of a transaction to the client, and waits for their outcomes. A client whose context has ended
+// tells of none.
+func (b *Bank) send(client *kgo.Client, t *ledger.Transaction) (failed error) {
+	drafts := t.Drafts()
+	outcomes := make(chan error, len(drafts))
+	for i, draft := range drafts {
 		record := &kgo.Record{Topic: legTopics[draft.Topic], Partition: draft.Partition, Value: draft.Value}
-		wait.Add(1)
 		client.Produce(b.gone, record, func(r *kgo.Record, err error) {
-			defer wait.Done()
 			if err == nil {
 				t.Stands(i, r.Offset)
-				return
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			failed = err
+			outcomes <- err
 		})
 	}
-	wait.Wait()
+	for range drafts {
+		select {
+		case err := <-outcomes:
+			failed = cmp.Or(err, failed)
+		case <-b.gone.Done():
+			return b.gone.Err()
+		}
+	}
 	return failed
 }
 

@@ -120,8 +120,13 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 	rest()
 	work.Wait()
 	id, generation := client.GroupMetadata()
-	client.CloseAllowingRebalance()
-	if c.calm.Err() == nil && id != "" {
+	client.AllowRebalance()
+	left := client.LeaveGroupContext(c.gone)
+	client.Close()
+	switch {
+	case left != nil:
+		c.note("leave", left) // it may be a member for a session to come
+	case c.calm.Err() == nil && id != "":
 		c.trespass(id, generation)
 	}
 	return nil

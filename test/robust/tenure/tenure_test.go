@@ -51,15 +51,19 @@ func (r *run) commit(m *Member, partition int32, offset int64) {
 // last returns the member that owns both partitions in the end.
 func (r *run) last() *Member { return r.members[len(r.members)-1] }
 
-// TestVerify plants every kind of fault into a correct run and wants exactly its kinds reported. What members do that
-// crash, freeze or are thrown out must not be taken for a fault.
-func TestVerify(t *testing.T) {
-	const end = int64(3 * perTenure)
-	tests := []struct {
-		name  string
-		plant func(*run)
-		want  []Kind
-	}{
+// planted is a fault put into a correct run, and the kinds that have to be reported for it, and no others.
+type planted struct {
+	name  string
+	plant func(*run)
+	want  []Kind
+}
+
+// end is where the partitions of a correct run end.
+const end = int64(3 * perTenure)
+
+// owners are faults in who owns a partition when, and what must not be taken for one.
+func owners() []planted {
+	return []planted{
 		{"correct", func(*run) {}, nil},
 		{"owned twice", func(r *run) { r.members[0].Assigned([]int32{1}) }, []Kind{Shared}},
 		{"owned twice, for a while", func(r *run) {
@@ -95,6 +99,12 @@ func TestVerify(t *testing.T) {
 			r.last().Back()
 			r.last().Assigned([]int32{0})
 		}, []Kind{Shared}},
+	}
+}
+
+// commits are faults in what is consumed and committed.
+func commits() []planted {
+	return []planted{
 		{"commit went back in the log", func(r *run) {
 			r.registry.Logged(0, end-1)
 			r.registry.Logged(0, end)
@@ -136,8 +146,13 @@ func TestVerify(t *testing.T) {
 			r.work(r.members[0], 0, end+1, 1)
 		}, nil},
 	}
+}
+
+// TestVerify plants every kind of fault into a correct run and wants exactly its kinds reported. What members do that
+// crash, freeze or are thrown out must not be taken for a fault.
+func TestVerify(t *testing.T) {
 	caught := make(map[Kind]bool)
-	for _, test := range tests {
+	for _, test := range slices.Concat(owners(), commits()) {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRun()
 			test.plant(r)
