@@ -10,6 +10,10 @@
 //   - C2: answers hold nothing that differs from run to run (ids, addresses, the time of day).
 //   - C3: a client that does not offer an operation skips the steps that need it, and says so in its answers.
 //   - C4: what one client wrote, with every compression it has, every other client reads.
+//   - C5: what one client committed, every other client that can reads at read_committed; what it aborted, none does. Where
+//     records and markers lie is known beforehand, offset by offset, and compared.
+//   - C6: kcat, kafka-go and the console tools have no transactional producer. They take part as readers; kafka-go hides
+//     neither markers nor what was aborted, so it is held to what lies in the log.
 //
 // Concurrency: two clients at a time; topics and groups carry the client's name, so they do not meet.
 //
