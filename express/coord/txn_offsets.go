@@ -42,8 +42,13 @@ func (c *Coordinator) txnCommit(
 	switch {
 	case req.Group == "":
 		return nil, kerr.InvalidGroupID
-	case req.ProducerID < 0 || req.ProducerEpoch < 0:
+	case req.ProducerID < 0:
 		return nil, kerr.InvalidProducerIDMapping
+	case req.ProducerEpoch < 0: // nobody's; the transaction's coordinator knows what is wrong first
+		if code := verify(ctx); code != kerr.None {
+			return nil, code
+		}
+		return nil, kerr.InvalidProducerEpoch
 	}
 	s, code := c.shard(req.Group)
 	for code == kerr.None {

@@ -159,11 +159,11 @@ func topicNames(r *run) {
 			"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata", "x\x00y",
 		} {
 			q := creating(name, 1, 1)
-			ask[*kmsg.CreateTopicsResponse](r, fmt.Sprint("name ", n), v, q)
-			ask[*kmsg.MetadataResponse](r, fmt.Sprint("name ", n, " at v", v), 9, func() *kmsg.MetadataRequest {
+			p := ask[*kmsg.CreateTopicsResponse](r, fmt.Sprint("name ", n), v, q)
+			if len(p.Topics) == 1 && p.Topics[0].ErrorCode == 0 {
 				r.quietly(func() { r.awaitSettled(name) })
-				return metadataOf(name)
-			}())
+			}
+			ask[*kmsg.MetadataResponse](r, fmt.Sprint("name ", n, " at v", v), 9, metadataOf(name))
 		}
 		for _, partitions := range []int32{-2, -1, 0, 10001} {
 			for _, factor := range []int16{-2, -1, 0, 1, 2, 3, 4} {

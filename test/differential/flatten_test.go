@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 )
 
@@ -228,6 +229,10 @@ func (s *symbols) scalar(name string, v reflect.Value) string {
 		}
 		if name == "ProducerID" && value >= 0 && value < invented {
 			return s.of("producer", strconv.FormatInt(value, 10))
+		}
+	case int16:
+		if strings.HasSuffix(name, "ErrorCode") {
+			return kerr.Code(value).Name()
 		}
 	case int32:
 		if word, ok := s.number(name, value); ok {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,27 +28,33 @@ type known struct {
 	low, high int16
 	where     string // script and label; * stands for any text
 	field     string
-	kafka     string
+	codes     []string // pairs of codes, or of outcomes: those of Apache Kafka and of express with an arrow between
+	kafka     string   // values of all other fields
 	express   string
 	why       string
-	hits      int
+
+	hits int
+	seen map[string]bool // pairs of codes
 }
 
-// explains tells whether the row is about a difference.
+// explains tells whether the row is about a difference. Codes and outcomes have to be as the row says them, one by one.
 func (k *known) explains(d difference) bool {
-	return (k.apis[0] == "*" || contains(k.apis, kmsg.NameForKey(d.answer.key))) &&
-		k.low <= d.answer.version && d.answer.version <= k.high &&
-		matchAny(k.where, d.answer.script+"/"+d.answer.label) && matchAny(k.field, d.path) && matchAny(k.kafka, d.kafka) && matchAny(k.express, d.express)
+	if k.apis[0] != "*" && !slices.Contains(k.apis, kmsg.NameForKey(d.answer.key)) || d.answer.version < k.low || d.answer.version > k.high ||
+		!matchAny(k.where, d.answer.script+"/"+d.answer.label) || !matchAny(k.field, d.path) {
+		return false
+	}
+	if d.coded() {
+		return slices.Contains(k.codes, d.pair())
+	}
+	return matchAny(k.kafka, d.kafka) && matchAny(k.express, d.express)
 }
 
-func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
+// coded tells whether a difference is one of error codes, or of whether there was an answer.
+func (d difference) coded() bool {
+	return (strings.HasSuffix(d.path, "ErrorCode") || d.path == "outcome") && d.kafka != absent && d.express != absent
 }
+
+func (d difference) pair() string { return d.kafka + " -> " + d.express }
 
 // matchAny is match with alternatives, between the word or.
 func matchAny(patterns, text string) bool {
@@ -93,15 +100,18 @@ func rows(t *testing.T, table string) (all [][]string) {
 // knownDifferences reads the table of differences.
 func knownDifferences(t *testing.T) (all []*known) {
 	t.Helper()
-	const columns = 8
+	const columns = 9
 	seen := make(map[string]bool)
 	for _, cells := range rows(t, "differences") {
-		if len(cells) != columns || cells[7] == "" || seen[cells[0]] {
+		if len(cells) != columns || cells[8] == "" || seen[cells[0]] {
 			t.Fatalf("%s: a row of the differences has %d columns instead of %d, no reason, or an id that is taken: %q",
 				documentPath, len(cells), columns, cells)
 		}
 		seen[cells[0]] = true
-		k := &known{id: cells[0], apis: strings.Split(cells[1], ", "), where: cells[3], field: cells[4], kafka: cells[5], express: cells[6], why: cells[7]}
+		k := &known{id: cells[0], apis: strings.Split(cells[1], ", "), where: cells[3], field: cells[4], kafka: cells[6], express: cells[7], why: cells[8]}
+		if cells[5] != "" {
+			k.codes = strings.Split(cells[5], ", ")
+		}
 		var err error
 		if k.low, k.high, err = parseVersions(cells[2]); err != nil {
 			t.Fatalf("%s: row %s: %v", documentPath, k.id, err)
@@ -134,7 +144,7 @@ func unexplained(table []*known, all []difference) (rest []difference) {
 		explained := false
 		for _, k := range table {
 			if k.explains(d) {
-				k.hits++
+				k.count(d)
 				explained = true
 				break
 			}
@@ -144,6 +154,30 @@ func unexplained(table []*known, all []difference) (rest []difference) {
 		}
 	}
 	return rest
+}
+
+// count notes that the row is about a difference.
+func (k *known) count(d difference) {
+	k.hits++
+	if d.coded() {
+		if k.seen == nil {
+			k.seen = make(map[string]bool)
+		}
+		k.seen[d.pair()] = true
+	}
+}
+
+// stale says what of the row was not seen in a run.
+func (k *known) stale() (all []string) {
+	if k.hits == 0 {
+		return []string{"anything"}
+	}
+	for _, pair := range k.codes {
+		if !k.seen[pair] {
+			all = append(all, pair)
+		}
+	}
+	return all
 }
 
 // checkVersions compares the table of APIs with what the two servers list.

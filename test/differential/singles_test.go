@@ -171,6 +171,16 @@ func clusterSingles() []single {
 			q.Cursor = &cursor
 			return q
 		}, keep: []string{"=null"}},
+		{name: "alter-log-dirs", key: kmsg.AlterReplicaLogDirs, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrAlterReplicaLogDirsRequest()
+			d := kmsg.NewAlterReplicaLogDirsRequestDir()
+			d.Dir = "/no/such/directory"
+			t := kmsg.NewAlterReplicaLogDirsRequestDirTopic()
+			t.Topic, t.Partitions = fixTopic, []int32{0}
+			d.Topics = append(d.Topics, t)
+			q.Dirs = append(q.Dirs, d)
+			return q
+		}},
 		{name: "describe-quorum", key: kmsg.DescribeQuorum, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrDescribeQuorumRequest()
 			t := kmsg.NewDescribeQuorumRequestTopic()

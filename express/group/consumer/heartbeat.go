@@ -89,8 +89,8 @@ func (o *operation) heartbeat(c modern.Client, req *kmsg.ConsumerGroupHeartbeatR
 	if err != nil {
 		return nil, err
 	}
-	bump := o.Group.epoch == 0 || renamed || regex == regexResolved
-	if bump || o.metadataExpired() {
+	bump := renamed || regex == regexResolved
+	if bump || o.Group.epoch == 0 || o.metadataExpired() {
 		o.updateMetadata(bump)
 	}
 	epoch, target := o.assign(updated)

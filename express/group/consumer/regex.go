@@ -29,7 +29,7 @@ func (o *operation) updateRegex(member, updated *Member) (regexChange, error) {
 	change := regexSame
 	was, is := member.regex(), updated.regex()
 	needed := false
-	if !sameText(member.Regex, updated.Regex) {
+	if was != is { // no expression and an empty one are the same
 		change = regexNew
 		if was != "" && o.regexMembers(was) == 1 {
 			o.Add(tombstone{kindRegex, was})

@@ -84,11 +84,14 @@ func (o *operation) updateMetadata(bump bool) {
 	if hash != o.hash {
 		bump = true
 	}
+	fresh := o.epoch == 0
+	if fresh { // that there is a group is an epoch by itself
+		o.epoch++
+	}
 	if bump {
 		o.epoch++
-		if o.epoch == 1 && hash != o.hash {
-			o.epoch++ // a new group that knows of topics at once begins with 2
-		}
+	}
+	if bump || fresh {
 		o.Add(metadataRecord{o.epoch, hash})
 	}
 	if o.oldMetadata {
