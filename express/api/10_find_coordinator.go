@@ -3,11 +3,14 @@ package api
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // FindCoordinator: v0-6.
@@ -16,8 +19,8 @@ import (
 //   - v6 share groups (KIP-932)
 //
 // A group is coordinated by the owner of its partition of __consumer_offsets, a transactional id by that of
-// its partition of __transaction_state. The topics are created here at their first use. Share groups are not
-// served: asking for their coordinators is refused with a message.
+// its partition of __transaction_state, the state of a share-partition by that of its partition of __share_group_state.
+// The topics are created here at their first use.
 
 // Types of coordinators.
 const (
@@ -84,8 +87,34 @@ func (a *API) coordinated(ctx context.Context, c caller, kind int8, key string) 
 		t, err = a.transactionState(ctx)
 		return t, a.world.Transactions.PartitionFor(key), err
 	case coordinatorShare:
-		return nil, 0, fmt.Errorf("%w: share groups are not served by this broker", kerr.InvalidRequest)
+		if !shareKey(key) {
+			return nil, 0, fmt.Errorf("%w: %q is not a share-partition", kerr.InvalidRequest, key)
+		}
+		if !a.mayCluster(c, kmsg.ACLOperationClusterAction) {
+			return nil, 0, kerr.ClusterAuthorizationFailed
+		}
+		t, err = a.shareGroupState(ctx)
+		return t, a.world.ShareState.PartitionFor(key), err
 	default:
 		return nil, 0, fmt.Errorf("%w: no coordinators of type %d", kerr.InvalidRequest, kind)
 	}
+}
+
+// shareKey says whether s names a share-partition: group, topic id and partition, with colons between.
+func shareKey(s string) bool {
+	at := strings.LastIndexByte(s, ':')
+	if at < 0 {
+		return false
+	}
+	index, err := strconv.ParseInt(s[at+1:], 10, 32)
+	if err != nil || index < 0 {
+		return false
+	}
+	s = s[:at]
+	at = strings.LastIndexByte(s, ':')
+	if at < 1 {
+		return false
+	}
+	_, err = topic.ParseID(s[at+1:])
+	return err == nil
 }

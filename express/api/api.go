@@ -18,6 +18,7 @@ import (
 	"millrace/express/coord"
 	"millrace/express/partition"
 	"millrace/express/quota"
+	"millrace/express/sharing"
 	"millrace/express/telemetry"
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
@@ -64,13 +65,16 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Volume, Authorizer and Telemetry.
+// World is all that api touches outside itself. All fields are needed but Volume, Authorizer and Telemetry, and, where nobody
+// asks for share groups, Sharing and ShareState.
 type World struct {
 	Catalog      *catalog.Catalog
 	Partitions   Partitions
 	Groups       Groups
 	Transactions Transactions
 	Markers      coord.Markers
+	Sharing      *sharing.Manager
+	ShareState   ShareState
 	Authorizer   Authorizer         // nil: everybody may do everything
 	Telemetry    *telemetry.Manager // nil: clients are not asked for metrics
 	Clock        clock.Clock
@@ -145,8 +149,12 @@ func (a *API) Connected(ctx context.Context, c *server.Conn) error {
 	return nil
 }
 
-// Disconnected has nothing to do: nothing here belongs to a connection.
-func (a *API) Disconnected(*server.Conn) {}
+// Disconnected ends what belongs to a connection: a share session.
+func (a *API) Disconnected(c *server.Conn) {
+	if a.world.Sharing != nil {
+		a.world.Sharing.Disconnected(c.ID())
+	}
+}
 
 // refuse closes the connection of a request that cannot be read, as Kafka does.
 func (a *API) refuse(r *server.Request, err error) {

@@ -38,6 +38,7 @@ var versions42 = map[int16][2]int16{
 	24: {0, 5}, 25: {0, 4}, 26: {0, 5}, 27: {1, 2}, 28: {0, 5}, 33: {0, 2}, 34: {1, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2},
 	43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 47: {0, 0}, 48: {0, 1}, 49: {0, 1}, 57: {0, 2}, 60: {0, 2}, 61: {0, 0},
 	65: {0, 0}, 66: {0, 2}, 68: {0, 1}, 69: {0, 1}, 74: {0, 1}, 75: {0, 0},
+	76: {1, 1}, 77: {1, 1}, 78: {1, 2}, 79: {1, 2}, 90: {0, 1}, 91: {0, 0}, 92: {0, 0},
 }
 
 func TestAdvertisedVersionsAreThoseOfKafka42(t *testing.T) {
@@ -152,7 +153,7 @@ func TestGotcha04FeaturesByVersion(t *testing.T) {
 		}
 	}
 	for _, f := range features() {
-		if f.name == "share.version" {
+		if f.name == "streams.version" {
 			t.Errorf("%s is listed and not served", f.name)
 		}
 	}

@@ -35,6 +35,17 @@ type Groups interface {
 	// ConsumerGroupDescribe leaves the authorized operations and topics to the caller.
 	ConsumerGroupDescribe(ctx context.Context, req *kmsg.ConsumerGroupDescribeRequest) *kmsg.ConsumerGroupDescribeResponse
 
+	// ShareGroupHeartbeat blocks until what it tells is durable.
+	ShareGroupHeartbeat(ctx context.Context, clientID, clientHost string, req *kmsg.ShareGroupHeartbeatRequest) *kmsg.ShareGroupHeartbeatResponse
+	// ShareGroupDescribe leaves the authorized operations and topics to the caller.
+	ShareGroupDescribe(ctx context.Context, req *kmsg.ShareGroupDescribeRequest) *kmsg.ShareGroupDescribeResponse
+	// DescribeShareGroupOffsets answers one group of a request; topics that are null are all of which there is state.
+	DescribeShareGroupOffsets(ctx context.Context, in kmsg.DescribeShareGroupOffsetsRequestGroup) kmsg.DescribeShareGroupOffsetsResponseGroup
+	// AlterShareGroupOffsets blocks until the offsets are durable.
+	AlterShareGroupOffsets(ctx context.Context, req *kmsg.AlterShareGroupOffsetsRequest) *kmsg.AlterShareGroupOffsetsResponse
+	// DeleteShareGroupOffsets blocks until that is durable.
+	DeleteShareGroupOffsets(ctx context.Context, req *kmsg.DeleteShareGroupOffsetsRequest) *kmsg.DeleteShareGroupOffsetsResponse
+
 	// OffsetCommit blocks until the commit is durable. It checks that topics exist, and finds them by name or
 	// id as the version says.
 	OffsetCommit(ctx context.Context, req *kmsg.OffsetCommitRequest) *kmsg.OffsetCommitResponse

@@ -83,7 +83,8 @@ func waits(key int16) bool {
 	switch kmsg.Key(key) {
 	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetDelete, kmsg.DeleteGroups, kmsg.FindCoordinator,
 		kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.DeleteRecords, kmsg.InitProducerID,
-		kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.AlterClientQuotas:
+		kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.AlterClientQuotas,
+		kmsg.ShareAcknowledge, kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets:
 		return true
 	default:
 		return false

@@ -72,6 +72,14 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.ConsumerGroupDescribe):      same(0, 1, answer(a, a.consumerGroupDescribe)),
 		int16(kmsg.ListConfigResources):        same(0, 1, answer(a, a.listConfigResources)),
 		int16(kmsg.DescribeTopicPartitions):    same(0, 0, answer(a, a.describeTopicPartitions)),
+
+		int16(kmsg.ShareGroupHeartbeat):       same(1, 1, answer(a, a.shareGroupHeartbeat)),
+		int16(kmsg.ShareGroupDescribe):        same(1, 1, answer(a, a.shareGroupDescribe)),
+		int16(kmsg.ShareFetch):                same(wire.ShareFetchMin, wire.ShareFetchMax, a.shareFetch),
+		int16(kmsg.ShareAcknowledge):          same(1, 2, answer(a, a.shareAcknowledge)),
+		int16(kmsg.DescribeShareGroupOffsets): same(0, 1, answer(a, a.describeShareGroupOffsets)),
+		int16(kmsg.AlterShareGroupOffsets):    same(0, 0, answer(a, a.alterShareGroupOffsets)),
+		int16(kmsg.DeleteShareGroupOffsets):   same(0, 0, answer(a, a.deleteShareGroupOffsets)),
 	}
 }
 
@@ -82,13 +90,14 @@ type feature struct {
 	finalized int16 // in force
 }
 
-// features lists what clients may rely on, a line for each: ApiVersions shows it, UpdateFeatures goes by it. share.version and
-// streams.version come here once they are served: clients turn those protocols on when they see them. kraft.version and
+// features lists what clients may rely on, a line for each: ApiVersions shows it, UpdateFeatures goes by it. streams.version
+// comes here once it is served: clients turn the protocol on when they see it. kraft.version and
 // eligible.leader.replicas.version do not: there is neither here.
 func features() []feature {
 	return []feature{
 		{name: "group.version", min: 0, max: 1, finalized: 1},
 		{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel},
+		{name: "share.version", min: 0, max: 1, finalized: 1},
 		{name: "transaction.version", min: 0, max: 2, finalized: 2},
 	}
 }

@@ -133,6 +133,12 @@ func (c *Coordinator) DeleteGroups(ctx context.Context, req *kmsg.DeleteGroupsRe
 	r := kmsg.NewPtrDeleteGroupsResponse()
 	r.Version = req.Version
 	for _, name := range req.Groups {
+		if code := c.deleteShare(ctx, name); code != kerr.None {
+			g := kmsg.NewDeleteGroupsResponseGroup()
+			g.Group, g.ErrorCode = name, int16(code)
+			r.Groups = append(r.Groups, g)
+			continue
+		}
 		one, code := call[*kmsg.DeleteGroupsResponse](ctx, c.Runtime, name,
 			func(m *group.Machine, now time.Time, t group.Ticket) group.Effects {
 				return m.DeleteGroups(now, t, []string{name})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"millrace/kafka/topic"
 	"reflect"
 	"strings"
 	"sync"
@@ -221,7 +222,7 @@ func TestLoading(t *testing.T) {
 		if err := r.Load(t.Context(), 0, log); !errors.Is(err, ErrLoaded) {
 			t.Error("second load:", err)
 		}
-		r.TopicDeleted("t") // is not forgotten
+		r.TopicDeleted("t", topic.ID{1}) // is not forgotten
 		close(log.gate)
 		if err := <-loaded; err != nil {
 			t.Fatal(err)
@@ -286,7 +287,7 @@ func TestTopicDeletedAndExpiry(t *testing.T) {
 		r := load(t, &memLog{}, nil)
 		r.commit("a", "t", 0, 1)
 		r.commit("a", "u", 0, 1)
-		r.TopicDeleted("t")
+		r.TopicDeleted("t", topic.ID{1})
 		synctest.Wait()
 		if r.fetch("a", "t", 0) != -1 || r.fetch("a", "u", 0) != 1 {
 			t.Error("wrong offsets deleted")

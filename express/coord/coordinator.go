@@ -1,7 +1,9 @@
 package coord
 
 import (
+	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,6 +12,7 @@ import (
 	"millrace/express/group"
 	"millrace/express/group/consumer"
 	"millrace/express/group/modern"
+	"millrace/express/group/shares"
 	"millrace/express/machine"
 	"millrace/express/settings"
 	"millrace/kafka/topic"
@@ -49,6 +52,15 @@ func FromBroker(b *settings.Broker, of func(group string) *settings.Group) Group
 		c.Upgrade, c.Downgrade = b.ConsumerGroups.Upgrade, b.ConsumerGroups.Downgrade
 		return c
 	}
+	l.Share = func(name string) shares.Config {
+		g := of(name).Share
+		c := shares.DefaultConfig()
+		c.Session = time.Duration(g.SessionMs) * time.Millisecond
+		c.Heartbeat = time.Duration(g.HeartbeatMs) * time.Millisecond
+		c.AssignmentInterval = time.Duration(g.AssignmentIntervalMs) * time.Millisecond
+		c.MaxSize = int(b.ShareMaxSize)
+		return c
+	}
 	return GroupSettings{Limits: l, ExpireInterval: time.Duration(b.OffsetsRetentionCheckMs) * time.Millisecond}
 }
 
@@ -74,6 +86,10 @@ type World struct {
 type Coordinator struct {
 	*Runtime[*group.Machine]
 	topics Topics
+
+	share     *ShareWorld // nil: share groups are not served
+	shareLife context.Context
+	shareWork sync.WaitGroup
 }
 
 // New returns a Coordinator without partitions.
@@ -84,18 +100,27 @@ func New(cfg GroupConfig, w World) (*Coordinator, error) {
 	if w.NewID == nil {
 		w.NewID = newMemberID
 	}
+	c := &Coordinator{topics: w.Topics}
 	r, err := NewRuntime(Config[*group.Machine]{
 		Name:       topic.ConsumerOffsets,
 		Partitions: cfg.Partitions,
 		New:        func(int32) *group.Machine { return group.New(cfg.Settings().Limits, w.NewID, w.Topics) },
 		Configure:  func(m *group.Machine) { m.Configure(cfg.Settings().Limits) },
+		After:      c.afterGroups,
 		Every:      func() time.Duration { return cfg.Settings().ExpireInterval },
 		QueueLen:   cfg.QueueLen, BatchBytes: cfg.BatchBytes, MaxBytes: cfg.MaxBytes,
 	}, w.Clock, w.Log)
 	if err != nil {
 		return nil, err
 	}
-	return &Coordinator{Runtime: r, topics: w.Topics}, nil
+	c.Runtime = r
+	return c, nil
+}
+
+// Close is Runtime.Close, and waits for what is done for share groups.
+func (c *Coordinator) Close() {
+	c.Runtime.Close()
+	c.shareWork.Wait()
 }
 
 // newMemberID makes a member id as Kafka does: the prefix and a random UUID; without a prefix, as members of the newer
@@ -107,7 +132,9 @@ func newMemberID(prefix string) string {
 	return prefix + "-" + uuid.NewString()
 }
 
-// TopicDeleted removes all offsets of a topic from the partitions loaded here. It only takes note, and does not block.
-func (c *Coordinator) TopicDeleted(name string) {
+// TopicDeleted removes all offsets of a topic, and what share groups know of it, from the partitions loaded here. It only takes
+// note, and does not block.
+func (c *Coordinator) TopicDeleted(name string, id topic.ID) {
 	c.TellAll(func(m *group.Machine, now time.Time) machine.Effects { return m.TopicDeleted(now, name) })
+	c.TellAll(func(m *group.Machine, now time.Time) machine.Effects { return m.ShareTopicDeleted(now, id) })
 }

@@ -8,6 +8,7 @@ import (
 
 	"millrace/express/group/consumer"
 	"millrace/express/group/modern"
+	"millrace/express/group/shares"
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
@@ -106,6 +107,8 @@ func (m *Machine) expireKind(g *group, t *timer) {
 	switch k := g.kind.(type) {
 	case *consumer.Group:
 		m.expireConsumer(g, k, t)
+	case *shares.Group:
+		m.expireShare(g, k, t)
 	}
 }
 
@@ -114,6 +117,8 @@ func (m *Machine) loadKind(g *group) {
 	switch k := g.kind.(type) {
 	case *consumer.Group:
 		m.setTimers(g, k.Loaded(m.consumerEnv(g.name, nil)).Timers)
+	case *shares.Group:
+		m.setTimers(g, k.Loaded(m.shareEnv(g.name)).Timers)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"millrace/express/group/consumer"
 	"millrace/express/group/modern"
+	"millrace/express/group/shares"
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
 )
@@ -30,6 +31,16 @@ type Limits struct {
 
 	// Consumer is the configuration of a group of the consumer protocol; nil: Kafka's defaults.
 	Consumer func(group string) consumer.Config
+	// Share is likewise that of a share group.
+	Share func(group string) shares.Config
+}
+
+// shareOf is the configuration of one share group.
+func (l *Limits) shareOf(group string) shares.Config {
+	if l.Share == nil {
+		return shares.DefaultConfig()
+	}
+	return l.Share(group)
 }
 
 // consumerOf is the configuration of one group of the consumer protocol.
@@ -82,6 +93,8 @@ type Machine struct {
 	ended      [endings]int64 // calls of EndTransaction, by producer id modulo endings
 	nextAppend int64
 	closed     bool
+
+	initialize []ShareWork // see TakeShareWork
 
 	now time.Time // of the event that is being handled
 	out Effects

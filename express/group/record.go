@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/group/consumer"
+	"millrace/express/group/shares"
 	"millrace/express/machine"
 )
 
@@ -127,6 +128,8 @@ func (m *Machine) Replay(r machine.Record, tx *machine.Producer) error {
 		return m.replayGroup(key, value)
 	case consumer.Kinds(version):
 		return m.replayConsumer(r)
+	case shares.Kinds(version):
+		return m.replayShare(r)
 	default:
 		return fmt.Errorf("key version %d: %w", version, ErrUnknownRecord)
 	}

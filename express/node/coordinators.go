@@ -14,6 +14,7 @@ import (
 	"millrace/express/coord"
 	"millrace/express/partition"
 	"millrace/express/producer"
+	"millrace/express/sharing"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 	"millrace/kafka/topic"
@@ -27,6 +28,8 @@ const loadsAtOnce = 4
 type coordinators struct {
 	groups       *coord.Coordinator
 	transactions *coord.Transactions
+	shares       *coord.Shares
+	sharing      *sharing.Manager
 
 	byTopic map[string]coordinator
 	logger  *slog.Logger
@@ -40,15 +43,21 @@ type coordinator struct {
 	unload func(index int32)
 }
 
-func newCoordinators(groups *coord.Coordinator, transactions *coord.Transactions, log *slog.Logger) *coordinators {
+func newCoordinators(
+	groups *coord.Coordinator, transactions *coord.Transactions, shares *coord.Shares, share *sharing.Manager, log *slog.Logger,
+) *coordinators {
 	return &coordinators{
-		groups: groups, transactions: transactions, logger: log, slots: make(chan struct{}, loadsAtOnce),
+		groups: groups, transactions: transactions, shares: shares, sharing: share, logger: log, slots: make(chan struct{}, loadsAtOnce),
 		byTopic: map[string]coordinator{
 			topic.ConsumerOffsets: {
 				load:   func(ctx context.Context, index, _ int32, l coord.Log) error { return groups.Load(ctx, index, l) },
 				unload: groups.Unload,
 			},
 			topic.TransactionState: {load: transactions.Load, unload: transactions.Unload},
+			topic.ShareGroupState: {
+				load:   func(ctx context.Context, index, _ int32, l coord.Log) error { return shares.Load(ctx, index, l) },
+				unload: shares.Unload,
+			},
 		},
 	}
 }
@@ -77,18 +86,25 @@ func (c *coordinators) opened(ctx context.Context, t *catalog.Topic, p *partitio
 }
 
 func (c *coordinators) closed(t *catalog.Topic, p *partition.Partition) {
+	c.sharing.PartitionClosed(p.ID())
 	if of, ok := c.byTopic[t.Name]; ok {
 		of.unload(p.ID().Index)
 	}
 }
 
-// deleted makes groups forget what they committed to a topic.
-func (c *coordinators) deleted(t *catalog.Topic) { c.groups.TopicDeleted(t.Name) }
+// deleted makes groups forget what they committed to a topic, or have in
+// flight of it.
+func (c *coordinators) deleted(t *catalog.Topic) {
+	c.groups.TopicDeleted(t.Name, t.ID)
+	c.shares.TopicDeleted(t.ID)
+}
 
 // close ends all requests of coordinators and waits for loads.
 func (c *coordinators) close() {
+	c.sharing.Close()
 	c.transactions.Close()
 	c.groups.Close()
+	c.shares.Close()
 	c.loads.Wait()
 }
 
@@ -125,6 +141,12 @@ func (l internalLog) Offsets() (start, high int64) {
 // Read implements coord.Log.
 func (l internalLog) Read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int) error {
 	_, err := l.p.Read(ctx, dst, from, maxBytes, true, false)
+	return err
+}
+
+// Trim implements coord.Trimmer.
+func (l internalLog) Trim(ctx context.Context, before int64) error {
+	_, err := l.p.DeleteRecords(ctx, before)
 	return err
 }
 

@@ -22,6 +22,7 @@ import (
 	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/express/segment"
+	"millrace/express/sharing"
 	"millrace/express/telemetry"
 	"millrace/express/wal"
 	"millrace/kafka/server"
@@ -214,7 +215,30 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	if err != nil {
 		return err
 	}
-	b.coordinators = newCoordinators(groups, transactions, w.Log)
+	shares, err := coord.NewShares(ctx, coord.SharesConfig{
+		Partitions: b.partitionsOf(topic.ShareGroupState, api.ShareStatePartitions),
+	}, coord.SharesWorld{Clock: w.Clock, Log: w.Log, Topics: b.topics})
+	if err != nil {
+		return err
+	}
+	share := sharing.New(ctx, sharing.Config{
+		MaxSessions: func() int { return int(b.catalog.BrokerSettings().ShareMaxSessions) },
+	}, sharing.World{
+		Partition: func(id topic.Partition) (sharing.Log, bool) { return b.registry.Partition(id) },
+		Persister: shares, Clock: w.Clock, Log: w.Log,
+		Settings: func(group string) sharing.Settings { return sharing.FromGroup(b.catalog.GroupSettings(group)) },
+	})
+	groups.ServeShares(ctx, coord.ShareWorld{
+		Shares: shares, Reset: share.Reset,
+		Latest: func(id topic.Partition) (int64, bool) {
+			p, ok := b.registry.Partition(id)
+			if !ok {
+				return 0, false
+			}
+			return p.Offsets().HW, true
+		},
+	})
+	b.coordinators = newCoordinators(groups, transactions, shares, share, w.Log)
 	return nil
 }
 
@@ -237,6 +261,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
 		Catalog: b.catalog, Partitions: b.registry, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
 		Transactions: b.coordinators.transactions, Markers: b.markers, Telemetry: receiver,
+		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
 			if err != nil {

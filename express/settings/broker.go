@@ -24,6 +24,7 @@ type Broker struct {
 	ConsumerGroups               ConsumerGroups    // group.consumer.*
 	RebalanceProtocols           []string          // group.coordinator.rebalance.protocols; default all
 	ShareMaxSize                 int32             // group.share.max.size; default 200
+	ShareMaxSessions             int32             // group.share.max.share.sessions; default 2000
 	StreamsMaxSize               int32             // group.streams.max.size; default without limit
 	ProducerIDExpirationMs       int64             // producer.id.expiration.ms; default 1 day
 	RetentionCheckMs             int64             // log.retention.check.interval.ms; default 5 minutes
@@ -118,6 +119,7 @@ func (b *Broker) read(v *values) {
 	}
 	b.RebalanceProtocols = SplitList(v.text("group.coordinator.rebalance.protocols").value)
 	b.ShareMaxSize = int32(v.number("group.share.max.size"))
+	b.ShareMaxSessions = int32(v.number("group.share.max.share.sessions"))
 	b.StreamsMaxSize = int32(v.number("group.streams.max.size"))
 	b.ProducerIDExpirationMs = v.number("producer.id.expiration.ms")
 	b.RetentionCheckMs = v.number("log.retention.check.interval.ms")

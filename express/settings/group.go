@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Group is the effective configuration of one group. Immutable once made; safe for concurrent use. Durations are
@@ -94,6 +97,30 @@ func (v *values) checkGroup() error {
 // Describe gives all keys of a group, sorted by name; b is the broker configuration it was parsed with.
 func (g *Group) Describe(b *Broker) []Entry {
 	return groupValues(g.Overrides, b).describe(GroupDefinitions())
+}
+
+// ShareResetDuration is how long before now a share group begins to read, if share.auto.offset.reset is by_duration.
+func (g *Group) ShareResetDuration() (time.Duration, bool) {
+	text, ok := strings.CutPrefix(g.ShareOffsetReset, "by_duration:")
+	if !ok {
+		return 0, false
+	}
+	parts := isoDuration.FindStringSubmatch(text)
+	if parts == nil {
+		return 0, false
+	}
+	total := 0.0
+	for i, unit := range []float64{1: 24 * 3600, 3: 3600, 4: 60, 5: 1} {
+		if unit == 0 || parts[i] == "" {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.ReplaceAll(parts[i][:len(parts[i])-1], ",", "."), 64)
+		if err != nil {
+			return 0, false
+		}
+		total += n * unit
+	}
+	return time.Duration(min(total, float64(math.MaxInt64/int64(time.Second))-1) * float64(time.Second)), true
 }
 
 // isoDuration is what Java's Duration reads, without a sign.

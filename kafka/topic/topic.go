@@ -18,6 +18,7 @@ import (
 const (
 	ConsumerOffsets  = "__consumer_offsets"
 	TransactionState = "__transaction_state"
+	ShareGroupState  = "__share_group_state"
 )
 
 // MaxNameLength is the longest topic name in bytes.
@@ -75,7 +76,9 @@ type Partition struct {
 func (p Partition) String() string { return fmt.Sprintf("%s-%d", p.Topic, p.Index) }
 
 // Internal says whether the cluster keeps a topic of this name for itself.
-func Internal(name string) bool { return name == ConsumerOffsets || name == TransactionState }
+func Internal(name string) bool {
+	return name == ConsumerOffsets || name == TransactionState || name == ShareGroupState
+}
 
 // ValidateName applies Kafka's rules for topic names: 1 to 249 of the letters
 // a-z, A-Z, 0-9, dot, underscore and dash, and neither "." nor "..".
