@@ -99,7 +99,7 @@ func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, vali
 			return kerr.GroupAuthorizationFailed
 		}
 		if key.name == "" {
-			return fmt.Errorf("%w: Default group resources are not allowed.", kerr.InvalidRequest)
+			return say(kerr.InvalidRequest, "Default group resources are not allowed.")
 		}
 		return a.catalog.SetGroupConfigs(ctx, key.name, validateOnly, change)
 	case kmsg.ConfigResourceTypeClientMetrics:

@@ -163,7 +163,7 @@ func (s *shareFetching) fetch(ctx context.Context, who sharing.Member, parts []t
 	var served []topic.Partition
 	for _, id := range parts {
 		t, ok := s.api.catalog.TopicByID(id.Topic)
-		code := kerr.None
+		var code kerr.Code
 		switch {
 		case !ok:
 			code = kerr.UnknownTopicID

@@ -28,7 +28,7 @@ func (a *API) alterShareGroupOffsets(
 	req.Topics = nil
 	for _, t := range asked {
 		known, ok := a.catalog.Topic(t.Topic)
-		code := kerr.None
+		var code kerr.Code
 		switch {
 		case !a.mayTopic(c, kmsg.ACLOperationRead, t.Topic):
 			code = kerr.TopicAuthorizationFailed

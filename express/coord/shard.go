@@ -192,7 +192,7 @@ func (s *shard[M]) settle(e machine.Effects) {
 		for i, a := range n.Attrs {
 			args[i] = a
 		}
-		s.c.log.Info(n.Message, args...)
+		s.c.log.Info(n.Message, args...) //nolint:sloglint // a machine's messages are constants
 	}
 }
 

@@ -82,8 +82,8 @@ func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (per func(Top
 	case anonymous, req.Generation < 0 && g.state == Empty:
 		return anyPartition, kerr.None
 	}
-	if code := g.check(req.MemberID, req.InstanceID); code != kerr.None {
-		return nil, code
+	if refused := g.check(req.MemberID, req.InstanceID); refused != kerr.None {
+		return nil, refused
 	}
 	if req.Generation != g.generation {
 		return nil, kerr.IllegalGeneration

@@ -504,7 +504,7 @@ func TestAgainstRecords(t *testing.T) {
 		}
 	})
 	for _, what := range []string{"again", "acknowledged", "released", "expired", "worn out", "renew", "log start", "restart"} {
-		if seen[what] == 0 {
+		if seen[what] == 0 && !testing.Short() { // a short run plays too few histories
 			t.Errorf("the test never got to %q", what)
 		}
 	}

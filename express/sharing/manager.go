@@ -27,11 +27,17 @@ type Persister interface {
 
 // Log is a partition of a topic that is served here. *partition.Partition is one.
 type Log interface {
+	// Name is the topic's name.
 	Name() string
+	// Offsets is where the partition stands now.
 	Offsets() partition.Offsets
+	// Read appends whole batches to dst, as partition.Partition.Read does.
 	Read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int, oversize, committed bool) (partition.Offsets, error)
+	// Wait has w told when there is more than from.
 	Wait(w *partition.Waiter, from int64) (cancel func())
+	// OffsetForTime finds the first record at or after ts, in ms.
 	OffsetForTime(ctx context.Context, ts int64, committed bool) (partition.Found, error)
+	// Aborted returns the aborted transactions that reach into [from, to).
 	Aborted(ctx context.Context, from, to int64) ([]producer.Aborted, error)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -167,7 +166,7 @@ func bubble(t *testing.T, f func(r *rig)) {
 		r.initialize("g")
 		r.Manager = New(t.Context(), Config{MaxSessions: func() int { return 3 }}, World{
 			Partition: func(id topic.Partition) (Log, bool) { return r.log, id == tp },
-			Persister: r.store, Clock: clock.System{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Persister: r.store, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 			Settings: func(string) Settings { return r.settings },
 		})
 		defer r.Close()

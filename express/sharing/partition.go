@@ -104,7 +104,7 @@ func pause(ctx context.Context) bool {
 
 // readError is the persister's error as clients are told it.
 func readError(err error) error {
-	code := kerr.None
+	var code kerr.Code
 	switch kerr.Of(err) {
 	case kerr.None:
 		return nil

@@ -140,8 +140,8 @@ func consumersOfTwo(r *run) {
 		if a.Assignment != nil && len(a.Assignment.Topics) > 0 {
 			kept = a.Assignment.Topics[0].Partitions
 		}
-		a = r.beat("a gave back", 1, owning(short(group, "a", a.MemberEpoch), r.id(fixTopic), kept...))
-		b = r.beat("b gets", 1, short(group, "b", b.MemberEpoch))
+		r.beat("a gave back", 1, owning(short(group, "a", a.MemberEpoch), r.id(fixTopic), kept...))
+		r.beat("b gets", 1, short(group, "b", b.MemberEpoch))
 		r.describeConsumers("both", group)
 		q = beating(group, "c", 0, fixTopic)
 		q.InstanceID = ptr("static")

@@ -356,5 +356,3 @@ func match(pattern, text string) bool {
 	}
 	return strings.HasSuffix(text, parts[len(parts)-1])
 }
-
-var errNoTable = errors.New("no table of differences")

@@ -271,8 +271,8 @@ func initTransactions(r *run) {
 			q.TransactionalID, q.TransactionTimeoutMillis = ptr(fmt.Sprint(txn, "-timeout-", n)), timeout
 			ask[*kmsg.InitProducerIDResponse](r, fmt.Sprint("timeout ", timeout), v, q)
 		}
-		p := r.initNew("first", v, txn)
-		p = r.initNew("second", v, txn)
+		r.initNew("first", v, txn)
+		p := r.initNew("second", v, txn)
 		p = r.initTxn("with its own", v, txn, p.id, p.epoch)
 		r.initTxn("with an old epoch", v, txn, p.id, p.epoch-1)
 		r.initTxn("with an older epoch", v, txn, p.id, p.epoch-2)
@@ -353,8 +353,8 @@ func stableOffsets(p *kmsg.OffsetFetchResponse) bool {
 // transactionFencing uses wrong ids and epochs everywhere.
 func transactionFencing(r *run) {
 	r.createTopic("tf", 2)
-	p := r.initNew("init", 4, "tf")
-	p = r.initNew("init again", 4, "tf")
+	r.initNew("init", 4, "tf")
+	p := r.initNew("init again", 4, "tf")
 	wrongs := map[string]producer{
 		"old epoch":   {"tf", p.id, p.epoch - 1},
 		"later epoch": {"tf", p.id, p.epoch + 1},

@@ -38,6 +38,7 @@ func plan() []room {
 		{"express/owner", "3"},
 		{"express/partition", "3"},
 		{"express/coord", "3"},
+		{"express/sharing", "3"},
 		{"express/cleaner", "3"},
 		{"control", "3"},
 		{"express/api", "4"},

@@ -187,7 +187,7 @@ func checkStatic(member *Member, id, instance string) error {
 
 // checkEpoch refuses a member of another epoch, unless it may have missed the answer that told it the epoch.
 func checkEpoch(member *Member, req *kmsg.ConsumerGroupHeartbeatRequest, owned modern.Partitions) error {
-	than := ""
+	var than string
 	switch epoch := req.MemberEpoch; {
 	case epoch == 0 || epoch == member.Epoch:
 		return nil

@@ -80,7 +80,7 @@ func (g *Group) lastResolved() (time.Time, bool) {
 
 // checkRegex refuses what cannot be compiled.
 func checkRegex(regex string, most int) error {
-	err := error(nil)
+	var err error
 	if len(regex) > most {
 		err = fmt.Errorf("%d bytes, at most %d are allowed", len(regex), most)
 	} else {

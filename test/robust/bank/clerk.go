@@ -59,7 +59,7 @@ func (w *worker) fulfil(session **kgo.GroupTransactSession, plan plan) error {
 	b := w.bank
 	orders := (*session).PollRecords(b.noWork, ordersAtOnce)
 	if b.noWork.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end of the work is no error
 	}
 	orders.EachError(func(_ string, _ int32, err error) { b.note("poll orders", err) })
 	transfers, err := b.transfers(orders)
