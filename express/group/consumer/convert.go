@@ -60,9 +60,8 @@ func FromClassic(c *ClassicGroup, e Env) (*Group, Change, error) {
 		current = append(current, currentRecord{m})
 		change.Set(m.ID, modern.Session, m.Classic.Session)
 	}
-	g.Apply(change)
-	hash := g.begin(e).hashNow()
-	change.Add(metadataRecord{c.Generation, hash})
+	// The leader may have assigned before the topics changed: no hash, so that the next look at them finds a difference.
+	change.Add(metadataRecord{epoch: c.Generation})
 	change.Add(target...)
 	change.Add(targetRecord{epoch: c.Generation})
 	change.Add(current...)
