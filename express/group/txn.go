@@ -93,10 +93,10 @@ func (m *Machine) checkTxnCommit(req *kmsg.TxnOffsetCommitRequest) (per func(Top
 
 // txnCommitError is how Kafka tells producers that offsets could not be written.
 func txnCommitError(code kerr.Code) kerr.Code {
-	if code == kerr.InvalidProducerEpoch {
-		return code
+	if code != kerr.InvalidProducerEpoch {
+		return commitError(code)
 	}
-	return commitError(code)
+	return code
 }
 
 // TxnCommitResponse answers each partition of req with code.

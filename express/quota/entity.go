@@ -101,7 +101,7 @@ func (e Entity) check() error {
 	case !e.IP.named && alone:
 		return refuse("Invalid empty client quota entity")
 	case e.IP.named && !alone:
-		return refuse("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId") //nolint:misspell // Kafka's words
+		return refuse("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId") //nolint:misspell // as Kafka spells it
 	case e.IP.name != "" && !isAddress(e.IP.name):
 		return refuse("%s is not a valid IP or resolvable host.", clip(e.IP.name))
 	}
