@@ -176,6 +176,10 @@ func fixture() script {
 		for kind, key := range []string{fixGroup, "fixtxn", fixGroup + ":AAAAAAAAAAAAAAAAAAAAAQ:0"} {
 			r.coordinator(int8(kind), key)
 		}
+		for _, topic := range []string{"__consumer_offsets", "__transaction_state", "__share_group_state"} {
+			const partitions = 50
+			r.awaitLeaders(topic, partitions)
+		}
 		r.commit(fixGroup, fixTopic, 0, 5)
 		r.initNew("producer ids", 5, "fixtxn")
 	}}

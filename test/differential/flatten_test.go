@@ -253,12 +253,13 @@ func (s *symbols) uuid(id [16]byte) string {
 }
 
 func (s *symbols) text(name, value string) string {
-	switch name {
-	case "ErrorMessage", "StatusMessage":
+	if strings.HasSuffix(name, "ErrorMessage") {
 		if value == "" {
 			return "empty"
 		}
 		return "text"
+	}
+	switch name {
 	case "Dir":
 		return "$dir"
 	case "ClusterID":
