@@ -3,6 +3,8 @@
 # Length of the longer work; override on the command line: make fuzz FUZZTIME=10m
 FUZZTIME ?= 30s
 ROUNDS   ?= 200
+BANK     ?= 5m
+CHURN    ?= 10m
 KILLS    ?= 50
 
 .PHONY: check test race lint conformance ecosystem soak bench fuzz generate
@@ -26,8 +28,8 @@ ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache 
 	MILLRACE_TEST_REQUIRE=all MILLRACE_ECOSYSTEM=full MILLRACE_STREAMS_KILLS=$(KILLS) \
 	go test -count=1 -v -timeout 3h ./test/ecosystem/...
 
-soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault
-	MILLRACE_KILL_ROUNDS=$(ROUNDS) go test -count=1 -v -timeout 4h ./test/robust/...
+soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault; transactions and groups for BANK and CHURN
+	MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) go test -count=1 -v -timeout 4h ./test/robust/...
 
 bench: ## Apache Kafka and millrace side by side; options in bench/first: make bench BENCH='-rounds 5'
 	go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func (b *bankRun) judge() {
 	defer cancel()
 	settled, err := b.load.Drain(ctx)
 	if err = errors.Join(err, b.load.Faults()); err != nil {
-		b.t.Error(err)
+		b.t.Fatalf("%v; workers were told: %v", err, b.load.Told())
 	}
 	committed, uncommitted, failed := b.load.Views(ctx)
 	found := b.load.Book().Verify(committed, uncommitted)
@@ -166,14 +167,19 @@ func (b *bankRun) judge() {
 	}
 }
 
-// report reports violations, not more than one can read.
+// report reports violations, not more than one can read, and how many there are of each kind.
 func report[V fmt.Stringer](t *testing.T, found []V) {
 	t.Helper()
 	const shown = 20
-	for _, violation := range found[:min(shown, len(found))] {
-		t.Error(violation)
+	kinds := make(map[string]int)
+	for i, violation := range found {
+		kind, _, _ := strings.Cut(violation.String(), ":")
+		kinds[kind]++
+		if i < shown {
+			t.Error(violation)
+		}
 	}
 	if len(found) > shown {
-		t.Errorf("and %d violations more", len(found)-shown)
+		t.Errorf("and %d violations more; by kind: %v", len(found)-shown, kinds)
 	}
 }

@@ -7,5 +7,10 @@
 // The number of rounds follows MILLRACE_KILL_ROUNDS; without it there are as many as fit an ordinary test run. No
 // test asserts how long anything takes: times without acks are printed.
 //
-// Files: run_test.go (one run: start, wait, judge), fault_test.go (the faults).
+// Transactions have a load and a judge of their own (bank, ledger), and so have consumer groups (churn, tenure). These
+// tests go on for as long as MILLRACE_BANK and MILLRACE_CHURN say, and run against Apache Kafka with -server=apache-kafka,
+// which shows that they are right. MILLRACE_CLIENT_LOGS names a folder for the logs of their clients and, when a test has
+// failed, of the brokers.
+//
+// Files: run_test.go (one run: start, wait, judge), fault_test.go (the faults), bank_test.go, churn_test.go.
 package robust

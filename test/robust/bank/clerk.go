@@ -17,7 +17,7 @@ const ordersAtOnce = 3
 
 // serve fulfils orders until work ends.
 func (b *Bank) serve(w *worker) {
-	for generation := 0; b.noWork.Err() == nil; generation++ {
+	for generation := 0; !b.isClosing(); generation++ {
 		session, err := b.session(w.now, w.old)
 		if err != nil {
 			b.fault(err)
@@ -58,8 +58,8 @@ func (w *worker) attend(session **kgo.GroupTransactSession) (forsaken bool) {
 func (w *worker) fulfil(session **kgo.GroupTransactSession, plan plan) error {
 	b := w.bank
 	orders := (*session).PollRecords(b.noWork, ordersAtOnce)
-	if b.noWork.Err() != nil {
-		return nil //nolint:nilerr // the end of the work is no error
+	if b.isClosing() {
+		return nil
 	}
 	orders.EachError(func(_ string, _ int32, err error) { b.note("poll orders", err) })
 	transfers, err := b.transfers(orders)

@@ -79,12 +79,12 @@ func (b *Bank) tellForeign(w *worker) {
 		_ = f.in.Close()
 		_ = f.command.Wait() // it was killed, or it has done its work
 	}()
-	for generation := 0; b.noWork.Err() == nil; generation++ {
+	for generation := 0; !b.isClosing(); generation++ {
 		if _, err := f.call(request{Op: "open", ID: w.now, TimeoutMs: b.config.Timeout.Milliseconds()}); err != nil {
 			b.note("open", err)
 			continue
 		}
-		for b.noWork.Err() == nil {
+		for !b.isClosing() {
 			plan := b.plan()
 			if err := w.transactForeign(f, plan); err != nil {
 				if plan == forsake {

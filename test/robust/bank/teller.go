@@ -11,7 +11,7 @@ import (
 
 // tell makes transfers until work ends.
 func (b *Bank) tell(w *worker) {
-	for generation := 0; b.noWork.Err() == nil; generation++ {
+	for generation := 0; !b.isClosing(); generation++ {
 		client, err := kgo.NewClient(b.transactional(w.now, w.old)...)
 		if err != nil {
 			b.fault(err)
@@ -102,7 +102,8 @@ func (w *worker) commit(client *kgo.Client, t *ledger.Transaction) error {
 	return nil
 }
 
-// replace has a twin take over, lets the first client try to commit, and goes on with the twin.
+// replace has a twin take over, lets the first client try to commit, and goes on with the twin. Every other twin is in the midst
+// of a transaction of its own then, which it aborts: the first one's commit must not end that either.
 func (w *worker) replace(client **kgo.Client, t *ledger.Transaction) error {
 	other, err := kgo.NewClient(w.bank.transactional(w.now, w.old)...)
 	if err != nil {
@@ -114,8 +115,22 @@ func (w *worker) replace(client **kgo.Client, t *ledger.Transaction) error {
 		return err
 	}
 	w.tell(t, "fenced by a twin")
-	_ = w.commit(*client, t) // fails, or shows as a zombie
-	(*client).Close()
+	first := *client
+	defer first.Close()
 	*client = other
-	return nil
+	if rand.IntN(2) == 0 {
+		_ = w.commit(first, t) // fails, or shows as a zombie
+		return nil
+	}
+	if err := other.BeginTransaction(); err != nil {
+		w.bank.note("begin", err)
+		return err
+	}
+	own := w.begin(abort, []ledger.Transfer{w.bank.transfer()})
+	if err := w.bank.send(other, own); err != nil {
+		w.bank.note("produce", err)
+		return err
+	}
+	_ = w.commit(first, t)
+	return w.abort(other, own)
 }

@@ -105,6 +105,9 @@ func fence(ctx context.Context, other *kgo.Client, t *ledger.Transaction) error 
 	return nil
 }
 
+// isClosing reports whether no transaction shall begin any more.
+func (b *Bank) isClosing() bool { return b.noWork.Err() != nil }
+
 // pause waits a little longer than the timeout of transactions, unless work ends.
 func (b *Bank) pause() {
 	timer := time.NewTimer(b.config.Timeout + time.Second)

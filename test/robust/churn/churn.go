@@ -36,8 +36,8 @@ const (
 type Config struct {
 	Bootstrap  string        // HOST:PORT of a broker; no default
 	Protocols  []Protocol    // of the members, in turn; no default
-	Partitions int           // default 60
-	Members    int           // at any time; default 50
+	Partitions int           // default 150: members have two or three each, so that one that comes takes some from others
+	Members    int           // on average; default 50
 	Rate       int           // records per second; default 2,000
 	Life       time.Duration // average of a member; default 5s
 	Session    time.Duration // session timeout of members; default 6s, the least that Kafka takes by default
@@ -51,7 +51,7 @@ func (c Config) withDefaults() Config {
 			*field = value
 		}
 	}
-	set(&c.Partitions, 60)
+	set(&c.Partitions, 150)
 	set(&c.Members, 50)
 	set(&c.Rate, 2000)
 	if c.Life == 0 {
@@ -95,12 +95,15 @@ func Start(ctx context.Context, config Config) (*Churn, error) {
 	c.monitors.Go(c.readLog)
 	c.monitors.Go(c.ask)
 	c.stream.Go(c.produce)
-	for i := range config.Members {
+	for i := range places(config.Members) {
 		protocol := config.Protocols[i%len(config.Protocols)]
 		c.members.Go(func() { c.fill(protocol) })
 	}
 	return c, nil
 }
+
+// places is how many places there are in the group for so many members on average: one in three is empty.
+func places(members int) int { return members * 3 / 2 }
 
 // options returns the options of a client.
 func (c *Churn) options(more ...kgo.Opt) []kgo.Opt {

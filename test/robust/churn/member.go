@@ -39,10 +39,11 @@ func (c *Churn) fate() fate {
 	}
 }
 
-// fill keeps one place in the group filled until work ends.
+// fill has one member after the other at one place in the group until work ends. Between two of them it stays empty for half
+// of a life on average, so that the group grows and shrinks.
 func (c *Churn) fill(protocol Protocol) {
 	for c.noWork.Err() == nil {
-		wait(c.calm, time.Duration(rand.Int64N(int64(c.config.Life/5))))
+		wait(c.calm, time.Duration(rand.Int64N(int64(c.config.Life))))
 		fate := c.fate()
 		if err := c.live(protocol, fate); err != nil {
 			c.fault(err)
@@ -126,7 +127,7 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 	switch {
 	case left != nil:
 		c.note("leave", left) // it may be a member for a session to come
-	case c.calm.Err() == nil && id != "":
+	case c.calm.Err() == nil && generation >= 0: // one that never was a member may commit to an empty group
 		c.trespass(id, generation)
 	}
 	return nil
