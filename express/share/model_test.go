@@ -47,7 +47,7 @@ func newWorld(t *rapid.T) *world {
 		T: t, now: time.UnixMilli(1_700_000_000_000), recs: map[int64]*rec{}, final: map[int64]bool{}, most: map[int64]int16{},
 		seen: map[string]int64{},
 		limits: Limits{
-			MaxDeliveries: int16(rapid.IntRange(2, 5).Draw(t, "deliveries")), MaxInFlight: rapid.IntRange(5, 40).Draw(t, "in flight"),
+			MaxDeliveries: rapid.SampledFrom([]int16{1, 1, 2, 3, 5}).Draw(t, "deliveries"), MaxInFlight: rapid.IntRange(5, 40).Draw(t, "in flight"),
 			Lock: 10 * time.Second, Renew: true,
 		},
 	}

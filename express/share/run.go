@@ -21,7 +21,7 @@ type run struct {
 func (r *run) len() int64 { return r.last - r.first + 1 }
 
 // free says that the run can be acquired.
-func (r *run) free() bool { return r.state == Available && r.change == 0 }
+func (r *run) free() bool { return r.state == Available }
 
 // held says that a member holds the run and nothing is being done about it.
 func (r *run) held() bool { return r.state == Acquired && r.change == 0 }

@@ -25,19 +25,19 @@ type Persister interface {
 	WriteState(ctx context.Context, k state.Key, u state.Update) error
 }
 
-// Log is a partition of a topic that is served here. *partition.Partition is one.
+// Log is a partition of a topic that is served here, as *partition.Partition is; each method is that one's.
 type Log interface {
 	// Name is the topic's name.
 	Name() string
 	// Offsets is where the partition stands now.
 	Offsets() partition.Offsets
-	// Read appends whole batches to dst, as partition.Partition.Read does.
+	// Read appends whole batches to dst; its error is partition.ErrOffsetOutOfRange where there is no such offset.
 	Read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int, oversize, committed bool) (partition.Offsets, error)
-	// Wait has w told when there is more than from.
+	// Wait tells w when the high watermark passes from, until cancel is called.
 	Wait(w *partition.Waiter, from int64) (cancel func())
-	// OffsetForTime finds the first record at or after ts, in ms.
+	// OffsetForTime finds the first record at or after ts (ms); an offset of -1 if there is none.
 	OffsetForTime(ctx context.Context, ts int64, committed bool) (partition.Found, error)
-	// Aborted returns the aborted transactions that reach into [from, to).
+	// Aborted lists the aborted transactions that reach into [from, to).
 	Aborted(ctx context.Context, from, to int64) ([]producer.Aborted, error)
 }
 

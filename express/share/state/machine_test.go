@@ -36,8 +36,9 @@ type world struct {
 
 // asked is a request that waits, and what has to be true of its answer.
 type asked struct {
-	kind string
-	key  Key
+	kind  string
+	key   Key
+	after int64 // the last append before it
 }
 
 // modelEntry is the plain model of one key: records by offset.
@@ -64,7 +65,7 @@ func (w *world) key() Key {
 
 func (w *world) ask(kind string, k Key, f func(t machine.Ticket) machine.Effects, durable func()) {
 	w.last++
-	w.open[w.last] = asked{kind, k}
+	w.open[w.last] = asked{kind, k, w.m.nextAppend}
 	before := w.m.nextAppend
 	w.effects(f(w.last))
 	if w.m.nextAppend > before {
@@ -192,6 +193,12 @@ func (w *world) effects(e machine.Effects) {
 		delete(w.open, r.Ticket)
 		if a, ok := r.Response.(*kmsg.ReadShareGroupStateResponse); ok && a.Topics[0].Partitions[0].ErrorCode == 0 {
 			w.answered(q.key, a.Topics[0].Partitions[0])
+			for _, before := range w.queue {
+				k, _ := keyOf(before)
+				if before.ID <= q.after && k == q.key {
+					w.Fatalf("a read of %v was answered before append %d, which came first (SS2)", k, before.ID)
+				}
+			}
 		}
 	}
 	w.queue = append(w.queue, e.Appends...)
@@ -255,6 +262,11 @@ func (w *world) replayed() *Machine {
 	return re
 }
 
+func keyOf(a machine.Append) (Key, error) {
+	_, k, err := readKey(a.Records[0].Key)
+	return k, err
+}
+
 func text(e *entry) string {
 	return fmt.Sprint(e.start, e.stateEpoch, e.leaderEpoch, e.snapshotEpoch, e.complete, e.batches)
 }
@@ -282,6 +294,16 @@ func TestProperties(t *testing.T) {
 		}
 		if len(w.open) > 0 {
 			t.Fatalf("never answered: %v", w.open)
+		}
+		w.check()
+		for range 2 { // the first may end a generation, the second begins one
+			w.expire()
+			for len(w.queue) > 0 {
+				w.settle(kerr.None)
+			}
+		}
+		if !w.m.Covered() {
+			t.Fatal("a generation of snapshots is never complete")
 		}
 		w.check()
 		w.write()

@@ -151,7 +151,7 @@ func (m *Machine) Read(now time.Time, t machine.Ticket, k Key, q kmsg.ReadShareG
 		m.change(k, e, v, answer)
 	case len(e.inFlight) > 0:
 		last := e.inFlight[len(e.inFlight)-1]
-		last.done = append(last.done, func(kerr.Code) { answer(kerr.None) })
+		last.done = append(last.done, answer)
 	default:
 		answer(kerr.None)
 	}
