@@ -28,6 +28,7 @@ import (
 	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/express/segment"
+	"millrace/express/sharing"
 	"millrace/express/wal"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
@@ -51,6 +52,8 @@ type env struct {
 	world      partition.World
 	groups     *coord.Coordinator
 	txns       *coord.Transactions
+	shares     *coord.Shares
+	sharing    *sharing.Manager
 	mu         sync.Mutex
 	partitions map[topic.Partition]*partition.Partition
 }
@@ -110,6 +113,7 @@ func newEnv(t testing.TB, o options) *env {
 		Settings: func() coord.TransactionSettings { return coord.TransactionsFromBroker(e.catalog.BrokerSettings()) }},
 		coord.TransactionWorld{Clock: clock.System{}, Log: logger, Markers: e, NextProducerID: e.catalog.NextProducerID})
 	must(t, err)
+	e.openShares(ctx, logger)
 	unsubscribe := e.catalog.Subscribe(func(old, now *catalog.Topic) { e.follow(ctx, old, now) })
 	must(t, e.catalog.Register(ctx))
 	ran := make(chan error, 1)
@@ -119,7 +123,7 @@ func newEnv(t testing.TB, o options) *env {
 		o.clock = clock.System{}
 	}
 	w := World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
-		Authorizer: o.authorizer, Clock: o.clock, Log: logger}
+		Sharing: e.sharing, ShareState: e.shares, Authorizer: o.authorizer, Clock: o.clock, Log: logger}
 	if o.telemetry {
 		w.Telemetry = newTelemetry(e)
 	}
@@ -132,8 +136,10 @@ func newEnv(t testing.TB, o options) *env {
 	t.Cleanup(func() {
 		stop, done := context.WithTimeout(context.Background(), 10*time.Second)
 		defer done()
+		e.sharing.Close()
 		e.txns.Close()
 		e.groups.Close()
+		e.shares.Close()
 		must(t, srv.Close(stop))
 		<-served
 		unsubscribe()
@@ -153,6 +159,27 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// openShares makes the rooms of share groups.
+func (e *env) openShares(ctx context.Context, logger *slog.Logger) {
+	var err error
+	e.shares, err = coord.NewShares(ctx, coord.SharesConfig{Partitions: ShareStatePartitions},
+		coord.SharesWorld{Clock: clock.System{}, Log: logger, Topics: topics{e.catalog}})
+	must(e.t, err)
+	e.sharing = sharing.New(ctx, sharing.Config{}, sharing.World{
+		Partition: func(id topic.Partition) (sharing.Log, bool) { return e.Partition(id) },
+		Persister: e.shares, Clock: clock.System{}, Log: logger,
+		Settings: func(group string) sharing.Settings { return sharing.FromGroup(e.catalog.GroupSettings(group)) },
+	})
+	e.groups.ServeShares(ctx, coord.ShareWorld{Shares: e.shares, Reset: e.sharing.Reset,
+		Latest: func(id topic.Partition) (int64, bool) {
+			p, ok := e.Partition(id)
+			if !ok {
+				return 0, false
+			}
+			return p.Offsets().HW, true
+		}})
 }
 
 // follow opens and closes partitions as the catalog says.
@@ -193,6 +220,11 @@ func (e *env) follow(ctx context.Context, old, now *catalog.Topic) {
 		if now.Name == topic.ConsumerOffsets {
 			if err := e.groups.Load(ctx, id.Index, offsetsLog{p}); err != nil {
 				e.t.Errorf("load groups: %v", err)
+			}
+		}
+		if now.Name == topic.ShareGroupState {
+			if err := e.shares.Load(ctx, id.Index, offsetsLog{p}); err != nil {
+				e.t.Errorf("load share state: %v", err)
 			}
 		}
 		if now.Name == topic.TransactionState {
