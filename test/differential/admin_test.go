@@ -2,6 +2,7 @@ package differential
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -290,7 +291,8 @@ func (r *run) awaitConfig(kind kmsg.ConfigResourceType, name, key, value string)
 			}
 			got := p.Resources[0].Configs[0]
 			if value == "" {
-				return got.Source == kmsg.ConfigSourceDefaultConfig || got.Source == kmsg.ConfigSourceStaticBrokerConfig
+				return !slices.Contains([]kmsg.ConfigSource{kmsg.ConfigSourceDynamicTopicConfig, kmsg.ConfigSourceDynamicBrokerConfig,
+					kmsg.ConfigSourceClientMetricsConfig, kmsg.ConfigSourceGroupConfig}, got.Source)
 			}
 			return got.Value != nil && *got.Value == value
 		})
@@ -417,8 +419,12 @@ func otherConfigs(r *run) {
 		}
 		label := fmt.Sprintf("%d %s", n, s.key)
 		p := ask[*kmsg.IncrementalAlterConfigsResponse](r, label, 1, altering(s.kind, s.name, s.key, s.value, op))
-		if len(p.Resources) == 1 && p.Resources[0].ErrorCode == 0 && s.value != nil {
-			r.awaitConfig(s.kind, s.name, s.key, *s.value)
+		if len(p.Resources) == 1 && p.Resources[0].ErrorCode == 0 {
+			value := ""
+			if s.value != nil {
+				value = *s.value
+			}
+			r.awaitConfig(s.kind, s.name, s.key, value)
 		}
 		if s.name != "" {
 			r.describe("after "+label, 4, s.kind, s.name, s.key)

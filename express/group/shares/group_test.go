@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -340,12 +341,13 @@ func TestRefusals(t *testing.T) {
 		{"epoch -2", beat("m", -2, "a"), kerr.InvalidRequest},
 		{"nobody goes on", beat("m", 3), kerr.UnknownMemberID},
 		{"nobody leaves", beat("m", -1), kerr.UnknownMemberID},
+		{"long id", beat(strings.Repeat("m", 37), 0, "a"), kerr.InvalidRequest},
 		{"joins", beat("m", 0, "a"), kerr.None},
-		{"goes on", beat("m", 1), kerr.None},
-		{"later epoch", beat("m", 2), kerr.FencedMemberEpoch},
+		{"goes on", beat("m", 2), kerr.None},
+		{"later epoch", beat("m", 3), kerr.FencedMemberEpoch},
 		{"rejoins", beat("m", 0, "a"), kerr.None},
 		{"leaves", beat("m", -1), kerr.None},
-		{"has left", beat("m", 1), kerr.UnknownMemberID},
+		{"has left", beat("m", 2), kerr.UnknownMemberID},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.what, tc.got, tc.want)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -17,12 +18,17 @@ import (
 // epochLeave is the member epoch of a heartbeat that says goodbye.
 const epochLeave = -1
 
+// longestMemberID is the length of the longest id that members may choose, in characters.
+const longestMemberID = 36
+
 // Check is Kafka's test of a heartbeat before it looks at any group. The error is a *modern.Error.
 func Check(req *kmsg.ShareGroupHeartbeatRequest) error {
 	invalid := func(text string) error { return &modern.Error{Code: kerr.InvalidRequest, Text: text} }
 	switch {
 	case strings.TrimSpace(req.MemberID) == "":
 		return invalid("MemberId can't be empty.")
+	case utf8.RuneCountInString(req.MemberID) > longestMemberID:
+		return invalid(fmt.Sprintf("MemberId can't be longer than %d characters.", longestMemberID))
 	case strings.TrimSpace(req.GroupID) == "":
 		return invalid("GroupId can't be empty.")
 	case req.RackID != nil && strings.TrimSpace(*req.RackID) == "":
@@ -139,6 +145,9 @@ func (o *operation) run(before *Member) {
 			bump = true
 		}
 		if bump {
+			if o.epoch == 0 { // that there is a group is an epoch by itself
+				o.epoch++
+			}
 			o.epoch++
 			o.Add(metadataRecord{o.epoch, hash})
 		}
