@@ -7,7 +7,7 @@ BANK     ?= 5m
 CHURN    ?= 10m
 KILLS    ?= 50
 
-.PHONY: check test race lint conformance ecosystem soak bench fuzz generate
+.PHONY: check test race lint conformance ecosystem share soak bench fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
@@ -27,6 +27,9 @@ conformance: ## foreign clients against millrace and Apache Kafka; a missing too
 ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache Kafka; Streams is killed KILLS times
 	MILLRACE_TEST_REQUIRE=all MILLRACE_ECOSYSTEM=full MILLRACE_STREAMS_KILLS=$(KILLS) \
 	go test -count=1 -v -timeout 3h ./test/ecosystem/...
+
+share: ## share groups through Apache Kafka's own client, on millrace and on Apache Kafka, over locks that run out and kills
+	MILLRACE_TEST_REQUIRE=all MILLRACE_SHARE=full go test -count=1 -v -timeout 30m ./test/share/...
 
 soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault; transactions and groups for BANK and CHURN
 	MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) go test -count=1 -v -timeout 4h ./test/robust/...

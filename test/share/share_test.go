@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -205,12 +206,22 @@ func (d *driver) same(got, want []int64, what string) {
 	}
 }
 
+// long leaves the suites to `make share`: they wait for locks to run out, which takes minutes.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MILLRACE_SHARE") != "full" {
+		t.Skip("a long suite; make share runs it")
+	}
+}
+
 func TestExpress(t *testing.T) {
+	long(t)
 	suite(t, harness.StartMillrace(t, harness.MillraceOptions{}))
 }
 
 // TestApacheKafka is the same script on the original: what it shows is what express must show.
 func TestApacheKafka(t *testing.T) {
+	long(t)
 	suite(t, harness.StartKafka(t, harness.KafkaOptions{Properties: map[string]string{
 		"group.share.min.record.lock.duration.ms": "1000",
 	}}))
@@ -498,6 +509,7 @@ func committed(d *driver) {
 
 // TestKill kills the broker between reads: nothing that was acknowledged comes again, nothing that was not is lost.
 func TestKill(t *testing.T) {
+	long(t)
 	cluster := harness.StartMillrace(t, harness.MillraceOptions{})
 	d := start(t, cluster)
 	const n = 300
