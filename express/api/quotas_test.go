@@ -64,7 +64,7 @@ func TestThrottledFetchIsEmptyAndComesAgain(t *testing.T) {
 	clk := clock.NewManual(time.Unix(1_700_000_000, 0))
 	e := newEnv(t, options{clock: clk})
 	topic := e.create("orders", 1, nil)
-	e.dial().produce(topic, 0, 1000)
+	e.dial().produce(topic, 0, 900) // below the quota whatever the distances of their times
 	e.setQuota(quota.Fetch, 2000)
 	q := fetchRequest(topic, 1, 0)
 	q.SessionEpoch = 0
