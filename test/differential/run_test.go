@@ -177,7 +177,9 @@ func (r *run) unique(label string, key, version int16) string {
 
 // until repeats a request until its answer is good and takes down only the last one. It is for what comes about by itself.
 func until[P kmsg.Response](r *run, label string, version int16, request func() kmsg.Request, good func(P) bool) P {
-	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
+	// Only a fault reaches this: on a busy machine Apache Kafka takes seconds to make the topics of the cluster.
+	const most = 30 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
 	before := len(r.answers)
 	for {
