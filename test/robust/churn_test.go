@@ -40,8 +40,8 @@ func TestGroupChurnMixed(t *testing.T) {
 
 // churned runs one churn and judges it.
 func churned(t *testing.T, config churn.Config) {
-	t.Parallel() // most of its time is waiting
-	cluster := startServer(t)
+	cluster := startServer(t) // before the others run, so that no two take the same ports
+	t.Parallel()              // most of its time is waiting
 	r := &run{t: t, cluster: cluster}
 	t.Cleanup(r.showBrokerLogs)
 	config.Bootstrap, config.Logs = cluster.Bootstrap, os.Getenv(logsVariable)
@@ -66,7 +66,7 @@ func churned(t *testing.T, config churn.Config) {
 	}
 	found := load.Registry().Verify()
 	report(t, found)
-	t.Logf("%+v; %d violations", load.Registry().Counts(), len(found))
+	t.Logf("%s: %+v; %d violations", cluster.Bootstrap, load.Registry().Counts(), len(found))
 	for _, line := range load.Told() {
 		t.Log(line)
 	}

@@ -149,7 +149,7 @@ func (c *Churn) note(what string, err error) {
 	if c.gone.Err() != nil {
 		return
 	}
-	text := "another error"
+	text := "accepted"
 	var answer *kerr.Error
 	switch {
 	case errors.As(err, &answer):

@@ -3,8 +3,8 @@
 //
 // Flow: Start makes the topic, a producer, the monitors and the members -> each member lives for a random time and ends in
 // one of three ways: it leaves, it crashes (its connections are cut, nothing is told to anyone) or it freezes for longer
-// than its session (nothing comes through its connections in either direction), thaws, and goes on -> another takes its place
-// -> Drain ends the churn: the last members consume and commit everything, and leave.
+// than its session (nothing comes through its connections in either direction) and then commits what it had handled before
+// -> another takes its place -> Drain ends the churn: the last members consume and commit everything, and leave.
 //
 // One monitor reads __consumer_offsets, which holds every commit in its order; another asks for the committed offsets over
 // and over. Each member that has left tries one more commit, at offset 0, which has to be refused.

@@ -32,13 +32,6 @@ func (g *gate) shut() {
 	g.open = make(chan struct{})
 }
 
-// thaw lets it go on.
-func (g *gate) thaw() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.open)
-}
-
 // sever ends all connections without a word.
 func (g *gate) sever() {
 	g.mu.Lock()

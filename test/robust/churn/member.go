@@ -3,7 +3,6 @@ package churn
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -23,7 +22,7 @@ type fate string
 const (
 	leaves  fate = "left"
 	crashes fate = "crashed"
-	freezes fate = "froze, thawed and left"
+	freezes fate = "froze, and committed late"
 )
 
 func (c *Churn) fate() fate {
@@ -73,13 +72,14 @@ type member struct {
 	gate   *gate
 	ear    *ear
 
-	mu   sync.Mutex
-	next map[int32]kgo.EpochOffset // what is handled and not committed yet, by partition
+	mu      sync.Mutex
+	next    map[int32]kgo.EpochOffset // what is handled and not committed yet, by partition
+	handled map[int32]int64           // what is handled of partitions that it owns
 }
 
 // live is one member's life.
 func (c *Churn) live(protocol Protocol, fate fate) error {
-	m := &member{churn: c, gate: newGate(), ear: &ear{session: c.config.Session}, next: make(map[int32]kgo.EpochOffset)}
+	m := &member{churn: c, gate: newGate(), ear: &ear{session: c.config.Session}, next: make(map[int32]kgo.EpochOffset), handled: make(map[int32]int64)}
 	ctx, die := context.WithCancel(c.gone)
 	defer die()
 	m.record = c.registry.Join()
@@ -110,12 +110,16 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 		client.CloseAllowingRebalance()
 		return nil
 	case freezes:
+		id, generation := client.GroupMetadata()
 		m.record.Gone()
 		m.gate.shut()
 		wait(c.gone, c.config.Session*3/2)
-		m.record.Back()
-		m.gate.thaw()
-		wait(c.calm, c.config.Session/2)
+		m.gate.sever()
+		die()
+		work.Wait()
+		client.CloseAllowingRebalance()
+		m.commitLate(id, generation)
+		return nil
 	case leaves:
 	}
 	rest()
@@ -191,6 +195,7 @@ func (m *member) handle(fetches kgo.Fetches) {
 	fetches.EachRecord(func(r *kgo.Record) {
 		m.record.Consumed(r.Partition, r.Offset)
 		m.next[r.Partition] = kgo.EpochOffset{Epoch: r.LeaderEpoch, Offset: r.Offset + 1}
+		m.handled[r.Partition] = r.Offset + 1
 	})
 }
 
@@ -260,7 +265,10 @@ func (m *member) lost(_ context.Context, _ *kgo.Client, partitions map[string][]
 func (m *member) drop(partitions []int32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	maps.DeleteFunc(m.next, func(partition int32, _ kgo.EpochOffset) bool { return slices.Contains(partitions, partition) })
+	for _, partition := range partitions {
+		delete(m.next, partition)
+		delete(m.handled, partition)
+	}
 }
 
 // noteUnless notes an error, unless it only says that ctx has ended.
@@ -272,6 +280,29 @@ func (c *Churn) noteUnless(ctx context.Context, what string, err error) {
 
 // trespass commits offset 0 in the name of a member that has left. It has to be refused.
 func (c *Churn) trespass(id string, generation int32) {
+	anywhere := map[int32]int64{rand.Int32N(int32(c.config.Partitions)): 0}
+	c.commitAs(id, generation, anywhere, func(partition int32, err error) {
+		c.note("commit of one that left", err)
+		c.registry.Trespassed(partition, err == nil)
+	})
+}
+
+// commitLate commits, in the name of a member that was frozen, what it had handled before. It has to be refused once somebody
+// else has the partition; where it is accepted in spite of that, the log shows a commit that goes back.
+func (m *member) commitLate(id string, generation int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for partition, offset := range m.handled {
+		m.record.Committing(partition, offset)
+	}
+	m.churn.commitAs(id, generation, m.handled, func(_ int32, err error) { m.churn.note("late commit", err) })
+}
+
+// commitAs commits in the name of a member, past its client, and hands over what is answered for each partition.
+func (c *Churn) commitAs(id string, generation int32, offsets map[int32]int64, answered func(partition int32, err error)) {
+	if len(offsets) == 0 {
+		return
+	}
 	client, err := kgo.NewClient(c.options(kgo.WithContext(c.gone))...)
 	if err != nil {
 		c.fault(err)
@@ -280,21 +311,22 @@ func (c *Churn) trespass(id string, generation int32) {
 	defer client.Close()
 	request := kmsg.NewPtrOffsetCommitRequest()
 	request.Group, request.MemberID, request.Generation = group, id, generation
-	partition := kmsg.NewOffsetCommitRequestTopicPartition()
-	partition.Partition = rand.Int32N(int32(c.config.Partitions))
 	work := kmsg.NewOffsetCommitRequestTopic()
-	work.TopicID, work.Topic, work.Partitions = c.topicID, topic, []kmsg.OffsetCommitRequestTopicPartition{partition}
-	request.Topics = []kmsg.OffsetCommitRequestTopic{work}
+	work.TopicID, work.Topic = c.topicID, topic
+	for number, offset := range offsets {
+		partition := kmsg.NewOffsetCommitRequestTopicPartition()
+		partition.Partition, partition.Offset = number, offset
+		work.Partitions = append(work.Partitions, partition)
+	}
+	request.Topics = append(request.Topics, work)
 	response, err := request.RequestWith(c.gone, client)
 	if err != nil {
-		c.note("trespass", err)
+		c.note("commit past the client", err)
 		return
 	}
 	for _, t := range response.Topics {
 		for _, p := range t.Partitions {
-			err := kerr.ErrorForCode(p.ErrorCode)
-			c.note("trespass", err)
-			c.registry.Trespassed(p.Partition, err == nil)
+			answered(p.Partition, kerr.ErrorForCode(p.ErrorCode))
 		}
 	}
 }

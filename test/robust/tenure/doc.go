@@ -19,9 +19,8 @@
 //     ends (unfinished).
 //
 // What counts for members that do not leave in good order. A member that crashes, or is frozen, does nothing from that
-// moment on, so its tenures end with it: the coordinator may hand its partitions over, or not yet. A frozen one that
-// thaws owns nothing until its next assignment; what it consumes and commits before it notices is judged by G3 and G4 like
-// anything else. A member that is told it is no member any more (lost) was so for some time before; if it had not been
+// moment on, so its tenures end with it: the coordinator may hand its partitions over, or not yet. What a frozen one commits
+// when it thaws is judged by G3 like anything else. A member that is told it is no member any more (lost) was so for some time before; if it had not been
 // heard by the coordinator, its tenures are no evidence against those that began meanwhile, and if it had, that is G2.
 //
 // The package is pure: it talks to nobody and knows no time. A Registry and its members are safe for concurrent use; Verify

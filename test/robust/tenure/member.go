@@ -9,7 +9,7 @@ import (
 type Member struct {
 	registry *Registry
 	number   int
-	frozen   bool
+	gone     bool
 	fresh    map[int32]bool // partitions whose tenure has not met a record yet
 }
 
@@ -30,7 +30,7 @@ func (m *Member) Assigned(partitions []int32) {
 	r := m.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m.frozen {
+	if m.gone {
 		return // an answer that came before
 	}
 	for _, number := range partitions {
@@ -75,12 +75,12 @@ func (m *Member) Lost(partitions []int32, heard bool) {
 	}
 }
 
-// Gone ends all tenures of a member that does nothing from now on; Back may follow.
+// Gone ends all tenures of a member that does nothing from now on.
 func (m *Member) Gone() {
 	r := m.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.frozen = true
+	m.gone = true
 	for number := range r.partitions {
 		if m.end(int32(number)) {
 			r.partitions[number].note("%d gone", m.number)
@@ -88,13 +88,6 @@ func (m *Member) Gone() {
 			r.counts.Gone++
 		}
 	}
-}
-
-// Back says that a frozen member acts again.
-func (m *Member) Back() {
-	m.registry.mu.Lock()
-	defer m.registry.mu.Unlock()
-	m.frozen = false
 }
 
 // end ends one tenure; it is false if there is none.
