@@ -418,12 +418,17 @@ func TestWritesAreGathered(t *testing.T) {
 		r.want(r.fetch("a", time.Second), "0-19 x1")
 		r.store.gate = make(chan struct{})
 		var done sync.WaitGroup
-		for o := range int64(20) {
+		ack := func(o int64) {
 			done.Go(func() {
 				if code := r.ack("a", share.Accept, o, o); code != kerr.None {
 					t.Error(code)
 				}
 			})
+		}
+		ack(0)
+		synctest.Wait() // The first write is at the gate; had all come at once, they could share it.
+		for o := range int64(19) {
+			ack(o + 1)
 		}
 		synctest.Wait()
 		close(r.store.gate)
