@@ -54,6 +54,7 @@ type request struct {
 	Before      int64             `json:"before"`
 	Group       string            `json:"group,omitempty"`
 	Member      string            `json:"member,omitempty"`
+	Protocol    string            `json:"protocol,omitempty"`
 	File        string            `json:"file,omitempty"`
 	Isolation   string            `json:"isolation,omitempty"`
 	Producer    string            `json:"producer,omitempty"`

@@ -75,6 +75,84 @@ func rebalance(s *session) {
 	s.try("delete the empty group", request{Op: "delete_group", Group: group})
 }
 
+// consumerProtocol is rebalance with members of the consumer protocol, whose assignments the coordinator makes.
+func consumerProtocol(s *session) {
+	if !s.about.has("consumer_protocol") {
+		s.answer("skipped", "the client does not speak the consumer protocol")
+		return
+	}
+	const partitions = 6
+	topic, group := s.topic("main"), s.topic("group")
+	s.create(topic, partitions)
+	open := func(member string) { s.member(member, group, topic, "consumer") }
+	shut := func(member string) { s.do(request{Op: "member_close", Member: member}, nil) }
+	open("a")
+	s.awaitShared(partitions, "a")
+	s.kind("one member", group, "consumer", "Stable")
+	open("b")
+	open("c")
+	s.awaitShared(partitions, "a", "b", "c")
+	s.kind("three members", group, "consumer", "Stable")
+	s.try("delete the group", request{Op: "delete_group", Group: group})
+	shut("b")
+	s.awaitShared(partitions, "a", "c")
+	shut("a")
+	shut("c")
+	s.kind("no member", group, "consumer", "Empty")
+	s.try("delete the empty group", request{Op: "delete_group", Group: group})
+}
+
+// migration: a classic group takes in members of the consumer protocol one by one, and becomes classic again when the last
+// of them has left; all the time every partition has one member.
+func migration(s *session) {
+	if !s.about.has("consumer_protocol") {
+		s.answer("skipped", "the client does not speak the consumer protocol")
+		return
+	}
+	const partitions = 4
+	topic, group := s.topic("main"), s.topic("group")
+	s.create(topic, partitions)
+	shut := func(member string) { s.do(request{Op: "member_close", Member: member}, nil) }
+	s.member("old", group, topic, "")
+	s.awaitShared(partitions, "old")
+	s.kind("a classic member", group, "classic", "Stable")
+	s.member("new", group, topic, "consumer")
+	s.awaitShared(partitions, "old", "new")
+	s.kind("both", group, "consumer", "Stable")
+	shut("old")
+	s.awaitShared(partitions, "new")
+	s.kind("a new member", group, "consumer", "Stable")
+	s.member("back", group, topic, "")
+	s.awaitShared(partitions, "new", "back")
+	shut("new")
+	s.awaitShared(partitions, "back")
+	s.kind("a classic member again", group, "classic", "Stable")
+	shut("back")
+	s.kind("no member", group, "classic", "Empty")
+}
+
+// member opens a member that speaks a protocol; "" is the classic one.
+func (s *session) member(member, group, topic, protocol string) {
+	s.Helper()
+	s.do(request{Op: "member_open", Member: member, Group: group, Topic: topic, Protocol: protocol}, nil)
+}
+
+// kind waits until a group is of a type and in a state, and records that.
+func (s *session) kind(step, group, kind, state string) {
+	s.Helper()
+	s.await("group "+kind+" "+state, func(ctx context.Context) error {
+		var got struct{ Type, State string }
+		if err := s.setUp.call(ctx, request{Op: "group_kind", Group: group}, &got); err != nil {
+			return err
+		}
+		if got.Type != kind || got.State != state {
+			return fmt.Errorf("the group is %s %s", got.Type, got.State)
+		}
+		return nil
+	})
+	s.answer(step, kind+", "+strings.ToLower(state))
+}
+
 // awaitShared waits until the members hold all partitions, each exactly once, and everyone some.
 func (s *session) awaitShared(partitions int, members ...string) {
 	s.Helper()

@@ -30,6 +30,8 @@ func scenarios() []scenario {
 		{"idempotence", []string{"produce"}, idempotence},
 		{"commit", []string{"group_read"}, commitAndResume},
 		{"rebalance", []string{"member_open"}, rebalance},
+		{"consumer", []string{"member_open"}, consumerProtocol},
+		{"migration", []string{"member_open"}, migration},
 		{"time", []string{"offset_for_time"}, seekByTime},
 		{"delete_records", []string{"delete_records"}, deleteRecords},
 		{"listing", []string{"list_groups"}, listing},

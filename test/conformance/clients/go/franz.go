@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // metadataAge is how old a list of topics may be: tests ask for what they have just changed.
@@ -54,8 +56,8 @@ func newFranz(bootstrap string) (*driver, error) {
 			"delete_records": f.deleteRecords, "group_read": f.groupRead, "committed": f.committed,
 			"list_groups": f.listGroups, "describe_group": f.describeGroup, "delete_group": f.deleteGroup,
 			"member_open": f.memberOpen, "member_state": f.memberState, "member_close": f.memberClose,
-			"digest_group": f.digestGroup,
-			"txn_open":     f.txnOpen, "txn_begin": f.txnBegin, "txn_send": f.txnSend, "txn_end": f.txnEnd, "txn_close": f.txnClose,
+			"digest_group": f.digestGroup, "group_kind": f.groupKind,
+			"txn_open": f.txnOpen, "txn_begin": f.txnBegin, "txn_send": f.txnSend, "txn_end": f.txnEnd, "txn_close": f.txnClose,
 			"txn_transform": f.txnTransform, "describe_transaction": f.describeTransaction,
 		},
 		code: func(err error) (int16, bool) {
@@ -67,7 +69,7 @@ func newFranz(bootstrap string) (*driver, error) {
 		codecs: []string{"none", "gzip", "snappy", "lz4", "zstd"},
 		features: []string{
 			"partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence",
-			"read_committed", "committed_bounds",
+			"read_committed", "committed_bounds", "consumer_protocol",
 		},
 	}, nil
 }
@@ -240,6 +242,9 @@ func (f *franz) groupClient(r request, options ...kgo.Opt) (*kgo.Client, error) 
 	if r.Topic != "" {
 		topics = []string{r.Topic}
 	}
+	if r.Protocol == "consumer" {
+		options = append(options, kgo.ServerSideBalancer())
+	}
 	return kgo.NewClient(append(options, kgo.SeedBrokers(f.bootstrap), kgo.ConsumeTopics(topics...), kgo.ConsumerGroup(r.Group),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())...)
 }
@@ -341,6 +346,20 @@ func (f *franz) describeGroup(ctx context.Context, r request) (any, error) {
 	}
 	group := groups[r.Group]
 	return groupState{State: group.State, Members: len(group.Members)}, group.Err
+}
+
+// groupKind is what ListGroups says of a group.
+func (f *franz) groupKind(ctx context.Context, r request) (any, error) {
+	response, err := kmsg.NewPtrListGroupsRequest().RequestWith(ctx, f.client)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range response.Groups {
+		if g.Group == r.Group {
+			return map[string]string{"type": strings.ToLower(g.GroupType), "state": g.GroupState}, nil
+		}
+	}
+	return map[string]string{"type": "none"}, nil
 }
 
 func (f *franz) deleteGroup(ctx context.Context, r request) (any, error) {

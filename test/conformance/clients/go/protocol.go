@@ -30,6 +30,7 @@ type request struct {
 	Before      int64             `json:"before"`
 	Group       string            `json:"group"`
 	Member      string            `json:"member"`
+	Protocol    string            `json:"protocol"`
 	File        string            `json:"file"`
 	Isolation   string            `json:"isolation"`
 	Producer    string            `json:"producer"`

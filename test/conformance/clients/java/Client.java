@@ -65,7 +65,7 @@ public final class Client {
         ArrayNode features = hello.putArray("features");
         for (String feature : new String[] {
             "partition", "timestamp", "headers", "null_key", "null_value", "null_header", "reads_null", "idempotence",
-            "read_committed", "committed_bounds"}) {
+            "read_committed", "committed_bounds", "consumer_protocol"}) {
             features.add(feature);
         }
         return hello;

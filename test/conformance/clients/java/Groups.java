@@ -151,7 +151,9 @@ final class Groups {
     private ObjectNode memberOpen(JsonNode r) {
         Member member = new Member();
         member.thread = new Thread(() -> {
-            try (KafkaConsumer<byte[], byte[]> consumer = Wire.consumer(bootstrap, r.get("group").asText())) {
+            String protocol = r.path("protocol").asText("classic");
+            try (KafkaConsumer<byte[], byte[]> consumer =
+                    Wire.consumer(bootstrap, r.get("group").asText(), "read_uncommitted", protocol)) {
                 consumer.subscribe(List.of(r.get("topic").asText()), member);
                 while (!member.stopped) {
                     consumer.poll(Duration.ofMillis(50));

@@ -41,6 +41,10 @@ final class Wire {
     }
 
     static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String group, String isolation) {
+        return consumer(bootstrap, group, isolation, "classic");
+    }
+
+    static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String group, String isolation, String protocol) {
         Properties config = new Properties();
         config.put("bootstrap.servers", bootstrap);
         config.put("key.deserializer", ByteArrayDeserializer.class.getName());
@@ -52,8 +56,11 @@ final class Wire {
         config.put("isolation.level", isolation);
         if (group != null) {
             config.put("group.id", group);
-            config.put("heartbeat.interval.ms", "300");
-            config.put("session.timeout.ms", "10000");
+            config.put("group.protocol", protocol);
+            if (protocol.equals("classic")) { // otherwise these are the coordinator's to say
+                config.put("heartbeat.interval.ms", "300");
+                config.put("session.timeout.ms", "10000");
+            }
         }
         return new KafkaConsumer<>(config);
     }

@@ -13,7 +13,7 @@ class Driver:
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
     features = [
         "partition", "timestamp", "headers", "null_key", "null_value", "null_header",
-        "reads_null", "idempotence", "read_committed",
+        "reads_null", "idempotence", "read_committed", "consumer_protocol",
     ]
 
     def __init__(self, bootstrap):
@@ -199,6 +199,9 @@ class Driver:
             "session.timeout.ms": 10000,
             **more,
         }
+        if r.get("protocol") == "consumer":  # these are the coordinator's to say
+            del config["heartbeat.interval.ms"], config["session.timeout.ms"]
+            config["group.protocol"] = "consumer"
         return ck.Consumer(config)
 
     def op_group_read(self, r):
