@@ -22,11 +22,16 @@ func (a *API) describeUserScramCredentials(_ context.Context, c caller, req *kms
 	for _, user := range req.Users {
 		mentions[user.Name]++
 	}
-	for name, times := range mentions {
-		code := kerr.ResourceNotFound
-		if times > 1 {
+	for _, user := range req.Users {
+		name, code := user.Name, kerr.ResourceNotFound
+		switch mentions[name] {
+		case 0: // Answered at its first mention.
+			continue
+		case 1:
+		default:
 			code = kerr.DuplicateResource
 		}
+		delete(mentions, name)
 		out := kmsg.NewDescribeUserSCRAMCredentialsResponseResult()
 		out.User, out.ErrorCode, out.ErrorMessage = name, int16(code), message(code, nil)
 		resp.Results = append(resp.Results, out)
