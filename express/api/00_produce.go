@@ -204,9 +204,10 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 	p.AppendGuarded(ctx, in.Records, guard, slot.done)
 }
 
-// isTransactional looks at a batch that nobody has checked yet.
+// isTransactional looks at a batch that nobody has checked yet; what is no batch is not.
 func isTransactional(b []byte) bool {
-	return len(b) >= record.HeaderBytes && record.Batch(b).IsTransactional()
+	batch, _, err := record.Next(b)
+	return err == nil && batch.IsTransactional()
 }
 
 // isZstd looks at the codec of a batch that nobody has checked yet.

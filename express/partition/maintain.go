@@ -85,7 +85,7 @@ func (p *Partition) cutEnd(policy CutPolicy) (to int64) {
 		switch {
 		case policy.Release != nil && policy.Release(e.File),
 			small > 0 && (small >= policy.MinBytes || aged),
-			s.Compact && (bytes >= policy.MinBytes || aged || bytes >= s.SegmentBytes):
+			s.Compact && (bytes >= policy.MinBytes || aged || now-e.LastAppend >= s.SegmentMs || bytes >= s.SegmentBytes):
 			to = e.End
 		}
 	}

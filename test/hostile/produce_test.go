@@ -69,7 +69,7 @@ func wrongBatches(t testing.TB) []verdict {
 			b.MaxTimestamp = b.FirstTimestamp
 		}).encode(), want: kerr.InvalidTimestamp},
 		{name: "too large", records: good(1).with(func(b *batch) { b.Records = oneRecord(0, nil, make([]byte, 1<<20)) }).encode(), want: kerr.MessageTooLarge},
-		{name: "transactional without a producer", records: good(1).with(func(b *batch) { b.Attributes = 1 << 4 }).encode(), want: kerr.InvalidRecord, kafka: kerr.TransactionalIDAuthorizationFailed, why: "it asks about the transaction first"},
+		{name: "transactional without a producer", records: good(1).with(func(b *batch) { b.Attributes = 1 << 4 }).encode(), want: kerr.TransactionalIDAuthorizationFailed},
 		{name: "sequence negative", records: good(1).with(func(b *batch) { b.ProducerID, b.ProducerEpoch, b.FirstSequence = 1, 0, -5 }).encode(), want: kerr.InvalidRecord},
 		{name: "no key in a compacted topic", topic: compactedTopic, records: good(1).with(func(b *batch) { b.Records = oneRecord(0, nil, []byte("v")) }).encode(), want: kerr.InvalidRecord},
 		{name: "empty key in a compacted topic", topic: compactedTopic, records: good(1).with(func(b *batch) { b.Records = oneRecord(0, []byte{}, []byte("v")) }).encode()},
