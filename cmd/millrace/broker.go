@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -56,7 +55,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.listen, "listen", "", "address of the PLAINTEXT listener, HOST:PORT")
 	flags.StringVar(&cfg.data, "data", "", "directory of the broker's log")
 	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of etcd, separated by commas")
-	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR")
+	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address to show metrics at, HOST:PORT; empty: none are shown, and clients are asked for none")
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
@@ -85,8 +84,8 @@ func (c *brokerConfig) validate() error {
 	if _, _, err := net.SplitHostPort(c.metrics); c.metrics != "" && err != nil {
 		faults = append(faults, fmt.Errorf("--metrics %q: use HOST:PORT", c.metrics))
 	}
-	if !strings.HasPrefix(c.store, "file:///") {
-		faults = append(faults, fmt.Errorf("--store %q: this version takes file:///DIR", c.store))
+	if err := checkStore(c.store); err != nil {
+		faults = append(faults, fmt.Errorf("--store %q: %w", c.store, err))
 	}
 	if c.id < 1 {
 		faults = append(faults, fmt.Errorf("--id %d: broker ids begin at 1", c.id))
@@ -108,12 +107,11 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig) (err error) {
 	debug.SetMemoryLimit(cfg.memory)
 	log := slog.New(slog.NewJSONHandler(a.errOut, nil)).With("broker", cfg.id)
 	fs := disk.OS("")
-	store, objects, err := openStores(ctx, cfg.etcd, cfg.store, cfg.cluster, fs)
+	store, objects, closeStores, err := openStores(ctx, cfg.etcd, cfg.store, cfg.cluster, cfg.memory, fs)
 	if err != nil {
 		return err
 	}
-	defer closeInto(&err, store)
-	defer closeInto(&err, objects)
+	defer func() { err = errors.Join(err, closeStores()) }()
 	return node.Run(ctx, node.Config{
 		ID:     cfg.id,
 		Zone:   cfg.zone,

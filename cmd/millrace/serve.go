@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +64,7 @@ what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.`,
 	flags.IntVar(&cfg.brokers, "brokers", 1, "brokers of the default cluster")
 	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
 	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one")
-	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR; empty: a folder of --data")
+	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: a folder of --data")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address of the first broker's metrics, HOST:PORT; the others follow 100 ports apart; empty: none")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: the default of 192 MiB")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
@@ -107,8 +106,10 @@ func (c *serveConfig) validate() error {
 	if c.maxConnections < 0 || c.maxConnectionsPerIP < 0 {
 		fault("--max-connections and --max-connections-per-ip must not be negative")
 	}
-	if c.store != "" && !strings.HasPrefix(c.store, "file:///") {
-		fault("--store %q: this version takes file:///DIR", c.store)
+	if c.store != "" {
+		if err := checkStore(c.store); err != nil {
+			fault("--store %q: %w", c.store, err)
+		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("%w:\n%w", errUsage, err)

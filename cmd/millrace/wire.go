@@ -30,18 +30,17 @@ const localHost = "local"
 // etcdPrefix is before every key in etcd, which others may use too.
 const etcdPrefix = "millrace/"
 
-// openStores connects a broker to etcd and to its cluster's part of the object
-// store: what a cluster's sweep does not know, it deletes.
-func openStores(ctx context.Context, etcdURLs, storeURL, cluster string, fs disk.FS) (kv.KV, *object.Files, error) {
+// openStores connects a broker to etcd and to its cluster's part of the object store. The function closes both.
+func openStores(ctx context.Context, etcdURLs, storeURL, cluster string, memory int64, fs disk.FS) (kv.KV, object.Store, func() error, error) {
 	store, err := etcd.Dial(ctx, strings.Split(etcdURLs, ","), etcd.Options{Prefix: etcdPrefix})
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect to etcd: %w", err)
+		return nil, nil, nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	objects, err := object.OpenFiles(ctx, fs, filepath.Join(strings.TrimPrefix(storeURL, "file://"), cluster))
+	objects, closeObjects, err := openObjects(ctx, storeURL, cluster, memory, fs)
 	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		return nil, nil, nil, errors.Join(err, store.Close())
 	}
-	return store, objects, nil
+	return store, objects, func() error { return errors.Join(closeObjects(), store.Close()) }, nil
 }
 
 // installation is what `millrace serve` runs in its own process.
@@ -86,7 +85,10 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	}
 	storeURL := cfg.store
 	if storeURL == "" {
-		storeURL = "file://" + filepath.Join(cfg.data, "store")
+		storeURL = fileScheme + filepath.Join(cfg.data, "store")
+	}
+	if err := tryStore(ctx, storeURL, fs); err != nil {
+		return nil, err
 	}
 	binary, err := proc.Self()
 	if err != nil {

@@ -26,6 +26,8 @@ const (
 	Connect Tool = "connect"
 	// Kcat is librdkafka's command line client: the path of the program.
 	Kcat Tool = "kcat"
+	// S3Server is versitygw, a server that speaks the protocol of Amazon S3: the path of the program. See StartS3.
+	S3Server Tool = "s3server"
 	// Go is the Go toolchain, for client programs that live in modules of their own: the path of the go command.
 	Go Tool = "go"
 )
@@ -92,6 +94,8 @@ func setUp(tool Tool) (string, error) {
 		return setUpConnect()
 	case Kcat:
 		return setUpKcat()
+	case S3Server:
+		return setUpS3Server()
 	case Go:
 		return exec.LookPath("go")
 	}

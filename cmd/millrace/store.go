@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/object"
+	"millrace/base/object/cache"
+	"millrace/base/object/s3"
+)
+
+// fileScheme is before the absolute path of a store on a file system.
+const fileScheme = "file://"
+
+// errStore: --store names no store.
+var errStore = errors.New("use file:///DIR or s3://BUCKET[/PREFIX][?region=…&endpoint=…]")
+
+// checkStore says what is wrong with the URL of an object store; nil: nothing.
+func checkStore(url string) error {
+	if dir, ok := strings.CutPrefix(url, fileScheme); ok && filepath.IsAbs(dir) {
+		return nil
+	}
+	if strings.HasPrefix(url, "s3://") {
+		_, err := s3.Parse(url)
+		return err
+	}
+	return errStore
+}
+
+// cacheShare is the part of a broker's memory that keeps blocks of a store behind a network.
+const cacheShare = 8
+
+// openObjects opens the part of an object store that belongs to a cluster: what a cluster's sweep does not know, it deletes. Where reads are
+// requests over a network, a share of memory (bytes) keeps what was read.
+func openObjects(ctx context.Context, url, cluster string, memory int64, fs disk.FS) (object.Store, func() error, error) {
+	if dir, ok := strings.CutPrefix(url, fileScheme); ok {
+		files, err := object.OpenFiles(ctx, fs, filepath.Join(dir, cluster))
+		if err != nil {
+			return nil, nil, err
+		}
+		return files, files.Close, nil
+	}
+	cfg, err := s3.Parse(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Prefix += cluster + "/"
+	bucket, err := s3.Open(ctx, cfg, clock.System{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("object store: %w", err)
+	}
+	return cache.New(bucket, cache.Config{Bytes: memory / cacheShare}), func() error { return nil }, nil
+}
+
+// tryStore finds out before a broker is started whether the store can be reached, and can be relied on.
+func tryStore(ctx context.Context, url string, fs disk.FS) error {
+	if strings.HasPrefix(url, fileScheme) {
+		return nil // its folder is made when it is needed
+	}
+	_, closeStore, err := openObjects(ctx, url, defaultCluster, 0, fs)
+	if err != nil {
+		return err
+	}
+	return closeStore()
+}
