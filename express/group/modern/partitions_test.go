@@ -76,39 +76,49 @@ func TestIterationStops(t *testing.T) {
 	}
 }
 
-// names are topics with as many partitions as their place.
-type names []string
+// topics are topics by name.
+type topics map[string]Topic
 
-func (n names) TopicByName(name string) (Topic, bool) {
-	at := slices.Index(n, name)
-	return Topic{Name: name, ID: id(byte(at + 1)), Partitions: int32(at)}, at >= 0
+func (t topics) TopicByName(name string) (Topic, bool) {
+	found, ok := t[name]
+	found.Name = name
+	return found, ok
 }
 
-func (n names) TopicByID(topic.ID) (Topic, bool) { return Topic{}, false }
+func (t topics) TopicByID(topic.ID) (Topic, bool) { return Topic{}, false }
 
-func (n names) TopicNames() iter.Seq[string] { return slices.Values(n) }
+func (t topics) TopicNames() iter.Seq[string] { return maps.Keys(t) }
 
-func (n names) TopicsVersion() int64 { return 1 }
+func (t topics) TopicsVersion() int64 { return 1 }
 
 // TestHash changes with whatever a new assignment would have to follow, and with nothing else.
 func TestHash(t *testing.T) {
-	of := func(topics names, wanted ...string) int64 { return Hash(slices.Values(wanted), topics) }
-	base := of(names{"a", "b", "c"}, "a", "b")
+	of := func(topics topics, wanted ...string) int64 { return Hash(slices.Values(wanted), topics) }
+	all := topics{"a": {ID: id(1), Partitions: 1}, "b": {ID: id(2), Partitions: 2}, "c": {ID: id(3), Partitions: 3}}
+	but := func(name string, t Topic) topics {
+		other := maps.Clone(all)
+		other[name] = t
+		return other
+	}
+	base := of(all, "a", "b")
 	if base == 0 {
 		t.Error("there are topics, and the hash is 0")
 	}
-	if got := of(names{"a", "b", "c"}, "b", "nobody", "a"); got != base {
+	if got := of(all, "b", "nobody", "a"); got != base {
 		t.Error("the order of names, or one that does not exist, changes the hash")
 	}
 	for name, other := range map[string]int64{
-		"one topic less":         of(names{"a", "b", "c"}, "a"),
-		"one more":               of(names{"a", "b", "c"}, "a", "b", "c"),
-		"deleted and made again": of(names{"b", "a"}, "a", "b"),
-		"more partitions":        of(names{"a", "x", "b"}, "a", "b"),
+		"one topic less":         of(all, "a"),
+		"one more":               of(all, "a", "b", "c"),
+		"deleted and made again": of(but("b", Topic{ID: id(4), Partitions: 2}), "a", "b"),
+		"more partitions":        of(but("b", Topic{ID: id(2), Partitions: 3}), "a", "b"),
 	} {
 		if other == base || other == 0 {
 			t.Errorf("%s: the hash is %d, as before %d", name, other, base)
 		}
+	}
+	if got := of(but("c", Topic{ID: id(3), Partitions: 9}), "a", "b"); got != base {
+		t.Error("a topic that nobody reads changes the hash")
 	}
 	if got := of(nil, "a"); got != 0 {
 		t.Errorf("without topics the hash is %d", got)
