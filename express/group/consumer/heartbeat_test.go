@@ -22,7 +22,10 @@ type topics map[string]int32
 
 func (t topics) topic(name string) (modern.Topic, bool) {
 	partitions, ok := t[name]
-	return modern.Topic{Name: name, ID: idOf(name), Partitions: partitions}, ok
+	if !ok {
+		return modern.Topic{}, false
+	}
+	return modern.Topic{Name: name, ID: idOf(name), Partitions: partitions}, true
 }
 
 func (t topics) TopicByName(name string) (modern.Topic, bool) { return t.topic(name) }

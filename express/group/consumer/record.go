@@ -22,6 +22,12 @@ const (
 	kindRegex             = 16
 )
 
+// Whether a structure follows that may be missing.
+const (
+	absent  = 0
+	present = 1
+)
+
 // ErrUnknownKind is returned by Decode for a record that is not of a consumer group.
 var ErrUnknownKind = errors.New("not a record of a consumer group")
 
@@ -76,15 +82,17 @@ func (r memberRecord) Encode(group string) machine.Record {
 	v = kbin.AppendCompactNullableString(v, r.m.Regex)
 	v = kbin.AppendInt32(v, int32(r.m.Rebalance.Milliseconds()))
 	v = kbin.AppendCompactNullableString(v, r.m.Assignor)
-	if c := r.m.Classic; c == nil {
-		v = modern.AppendTags(v)
-	} else {
-		v = modern.AppendTags(v, modern.Tag{ID: 0, Data: c.append(kbin.AppendInt8(nil, 1))})
-	}
+	v = modern.AppendTags(v, modern.Tag{ID: 0, Data: r.m.Classic.append(nil)})
 	return machine.Record{Key: modern.Key(kindMember, group, r.m.ID), Value: v}
 }
 
+// append encodes what a classic member has. That there is nothing must be said: to Kafka, a field that is not there is an empty
+// one that is.
 func (c *Classic) append(v []byte) []byte {
+	if c == nil {
+		return kbin.AppendInt8(v, absent)
+	}
+	v = kbin.AppendInt8(v, present)
 	v = kbin.AppendInt32(v, int32(c.Session.Milliseconds()))
 	v = kbin.AppendCompactArrayLen(v, len(c.Protocols))
 	for _, p := range c.Protocols {
@@ -253,10 +261,12 @@ func Decode(r machine.Record) (group string, out modern.Record[*Group], err erro
 		out = decodeTarget(in)
 	case kindTargetMember:
 		out = targetMemberRecord{name[1], in.Partitions()}
+		in.Tags(nil)
 	case kindCurrent:
 		out = decodeCurrent(in, name[1])
 	case kindRegex:
 		out = regexRecord{name[1], Resolved{Topics: in.Strings(), Version: in.Int64(), Timestamp: in.Int64()}}
+		in.Tags(nil)
 	}
 	if err := in.Done(); err != nil {
 		return "", nil, fmt.Errorf("record of kind %d: %w", kind, err)
@@ -292,7 +302,7 @@ func decodeMember(in *modern.Reader, id string) record {
 	m.Rebalance = millis(in.Int32())
 	m.Assignor = in.CompactNullableString()
 	in.Tags(func(id uint32, field *modern.Reader) {
-		if id == 0 && field.Int8() == 1 {
+		if id == 0 && field.Int8() == present {
 			c := &Classic{Session: millis(field.Int32())}
 			field.List(func() {
 				p := Protocol{Name: field.CompactString(), Metadata: append([]byte{}, field.CompactBytes()...)}
@@ -314,6 +324,7 @@ func decodeCurrent(in *modern.Reader, id string) record {
 	}
 	m.Assigned = in.Owned(m.Epoch)
 	m.Revoking = in.Owned(m.Epoch)
+	in.Tags(nil)
 	return currentRecord{m}
 }
 
