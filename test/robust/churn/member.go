@@ -3,6 +3,7 @@ package churn
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -113,12 +114,13 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 		id, generation := client.GroupMetadata()
 		m.record.Gone()
 		m.gate.shut()
+		late := m.memory()
 		wait(c.gone, c.config.Session*3/2)
 		m.gate.sever()
 		die()
 		work.Wait()
 		client.CloseAllowingRebalance()
-		m.commitLate(id, generation)
+		m.commitLate(id, generation, late)
 		return nil
 	case leaves:
 	}
@@ -287,15 +289,20 @@ func (c *Churn) trespass(id string, generation int32) {
 	})
 }
 
-// commitLate commits, in the name of a member that was frozen, what it had handled before. It has to be refused once somebody
-// else has the partition; where it is accepted in spite of that, the log shows a commit that goes back.
-func (m *member) commitLate(id string, generation int32) {
+// memory is what the member has handled: its client takes the partitions away as soon as it sees that it is cut off.
+func (m *member) memory() map[int32]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for partition, offset := range m.handled {
+	return maps.Clone(m.handled)
+}
+
+// commitLate commits, in the name of a member that was frozen, what it had handled before. It has to be refused once somebody
+// else has the partition; where it is accepted in spite of that, the log shows a commit that goes back.
+func (m *member) commitLate(id string, generation int32, handled map[int32]int64) {
+	for partition, offset := range handled {
 		m.record.Committing(partition, offset)
 	}
-	m.churn.commitAs(id, generation, m.handled, func(_ int32, err error) { m.churn.note("late commit", err) })
+	m.churn.commitAs(id, generation, handled, func(_ int32, err error) { m.churn.note("late commit", err) })
 }
 
 // commitAs commits in the name of a member, past its client, and hands over what is answered for each partition.
