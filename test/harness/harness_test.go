@@ -2,6 +2,7 @@ package harness
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,10 @@ func TestFindChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := command.Start(); err != nil {
 		t.Skip(err)
 	}
@@ -60,6 +65,15 @@ func TestFindChild(t *testing.T) {
 		in.Close()
 		_ = command.Wait()
 	}()
+	// Start returns when the child has closed what it must not inherit; its arguments are there only a little later. Once it
+	// has answered, its program runs.
+	const word = "word"
+	if _, err := io.WriteString(in, word); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len(word))); err != nil {
+		t.Fatal(err)
+	}
 	if pid, err := FindChild(os.Getpid(), "-"); err != nil || pid != command.Process.Pid {
 		t.Errorf("found %d, %v; want %d", pid, err, command.Process.Pid)
 	}

@@ -131,7 +131,8 @@ func (p *Process) running() error {
 }
 
 // FindChild returns the id of a direct child of pid whose command line has word as one of its arguments (for the broker of
-// a serve: "broker"). It reads /proc, or asks ps where there is none.
+// a serve: "broker"). It reads /proc, or asks ps where there is none. A child that was started a moment ago may have no arguments
+// yet, and is not found then.
 func FindChild(pid int, word string) (int, error) {
 	for child, process := range processes() {
 		if process.parent != pid {
