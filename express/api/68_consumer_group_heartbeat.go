@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -16,6 +17,9 @@ func (a *API) consumerGroupHeartbeat(ctx context.Context, c caller, req *kmsg.Co
 		resp.ErrorCode = int16(code)
 		return resp
 	}
+	if !a.servesConsumerGroups() {
+		return refuse(kerr.UnsupportedVersion)
+	}
 	if !a.mayGroup(c, kmsg.ACLOperationRead, req.Group) {
 		return refuse(kerr.GroupAuthorizationFailed)
 	}
@@ -26,4 +30,10 @@ func (a *API) consumerGroupHeartbeat(ctx context.Context, c caller, req *kmsg.Co
 		}
 	}
 	return a.world.Groups.ConsumerGroupHeartbeat(ctx, c.clientID, c.host(), req, mayDescribe)
+}
+
+// servesConsumerGroups says whether the protocol is among those of group.coordinator.rebalance.protocols. Its groups that are in
+// the log stay, and are listed and can be deleted, without it.
+func (a *API) servesConsumerGroups() bool {
+	return slices.Contains(a.catalog.BrokerSettings().RebalanceProtocols, "consumer")
 }

@@ -14,14 +14,22 @@ func (a *API) consumerGroupDescribe(ctx context.Context, c caller, req *kmsg.Con
 	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 	asked := once(req.Groups)
 	req.Groups = nil
+	refuse := func(name string, code kerr.Code) {
+		g := kmsg.NewConsumerGroupDescribeResponseGroup()
+		g.Group, g.ErrorCode = name, int16(code)
+		resp.Groups = append(resp.Groups, g)
+	}
+	served := a.servesConsumerGroups()
 	for _, name := range asked {
+		if !served {
+			refuse(name, kerr.UnsupportedVersion)
+			continue
+		}
 		if a.mayGroup(c, kmsg.ACLOperationDescribe, name) {
 			req.Groups = append(req.Groups, name)
 			continue
 		}
-		g := kmsg.NewConsumerGroupDescribeResponseGroup()
-		g.Group, g.ErrorCode = name, int16(kerr.GroupAuthorizationFailed)
-		resp.Groups = append(resp.Groups, g)
+		refuse(name, kerr.GroupAuthorizationFailed)
 	}
 	if len(req.Groups) == 0 {
 		return resp

@@ -182,3 +182,30 @@ func TestConsumerGroupTopicsAreAuthorized(t *testing.T) {
 	q.SubscribedTopicRegex, q.MemberID = kmsg.StringPtr("("), "m2"
 	c.wantCode(ask[*kmsg.ConsumerGroupHeartbeatResponse](c, 1, q).ErrorCode, kerr.InvalidRegularExpression)
 }
+
+// A broker that was told to serve classic groups only refuses the others, as Apache Kafka does, and serves share groups: they
+// have a feature of their own.
+func TestConsumerGroupsDisabled(t *testing.T) {
+	e := newEnv(t, options{static: map[string]string{"group.coordinator.rebalance.protocols": "classic"}})
+	e.create("orders", 1, nil)
+	c := e.dial()
+	_, err := e.api.consumerOffsets(t.Context())
+	must(t, err)
+	r := heartbeat(c, "m1", 0, "orders")
+	c.wantCode(r.ErrorCode, kerr.UnsupportedVersion)
+	if r.ErrorMessage != nil || r.MemberID != nil {
+		t.Errorf("%+v", r)
+	}
+	d := kmsg.NewPtrConsumerGroupDescribeRequest()
+	d.Groups = []string{"g", "h"}
+	groups := ask[*kmsg.ConsumerGroupDescribeResponse](c, 1, d).Groups
+	if len(groups) != 2 || groups[0].Group != "g" || groups[1].Group != "h" {
+		t.Fatalf("%+v", groups)
+	}
+	for _, g := range groups {
+		c.wantCode(g.ErrorCode, kerr.UnsupportedVersion)
+	}
+	s := kmsg.NewPtrShareGroupHeartbeatRequest()
+	s.GroupID, s.MemberID, s.SubscribedTopicNames = "s", "AAAAAAAAAAAAAAAAAAAAAA", []string{"orders"}
+	c.wantCode(ask[*kmsg.ShareGroupHeartbeatResponse](c, 1, s).ErrorCode, kerr.None)
+}

@@ -22,7 +22,7 @@ type Broker struct {
 	GroupInitialRebalanceDelayMs int32             // group.initial.rebalance.delay.ms; default 3 s
 	GroupMaxSize                 int32             // group.max.size; default without limit
 	ConsumerGroups               ConsumerGroups    // group.consumer.*
-	RebalanceProtocols           []string          // group.coordinator.rebalance.protocols; default all
+	RebalanceProtocols           []string          // group.coordinator.rebalance.protocols; default classic, consumer
 	ShareMaxSize                 int32             // group.share.max.size; default 200
 	ShareMaxSessions             int32             // group.share.max.share.sessions; default 2000
 	StreamsMaxSize               int32             // group.streams.max.size; default without limit

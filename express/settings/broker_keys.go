@@ -76,8 +76,9 @@ var brokerKeys = []key{
 		Doc: "How often regular expressions of consumer groups are matched against all topics, in milliseconds."}, min: 10_000},
 	{Definition: Definition{Name: "group.consumer.session.timeout.ms", Type: TypeInt, Default: "45000",
 		Doc: "How long a member may send no heartbeat before it is taken out of consumer groups, in milliseconds."}, min: 1},
-	{Definition: Definition{Name: "group.coordinator.rebalance.protocols", Type: TypeList, Default: "classic,consumer,share,streams", ReadOnly: true,
-		Doc: "The group protocols that are served."}, choices: []string{"classic", "consumer", "share", "streams"}, check: notEmpty},
+	{Definition: Definition{Name: "group.coordinator.rebalance.protocols", Type: TypeList, Default: "classic,consumer", ReadOnly: true,
+		Doc: "The group protocols that are served. Share groups are served whatever this says (their feature is share.version), those of " +
+			"Kafka Streams are not."}, choices: []string{"classic", "consumer", "share", "streams"}, check: namesClassic},
 	{Definition: Definition{Name: "group.initial.rebalance.delay.ms", Type: TypeInt, Default: "3000",
 		Doc: "How long a new group waits for more members before its first rebalance, in milliseconds."}},
 	{Definition: Definition{Name: "group.max.session.timeout.ms", Type: TypeInt, Default: "1800000",

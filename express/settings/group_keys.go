@@ -1,5 +1,7 @@
 package settings
 
+import "slices"
+
 // groupKeys are the configurations of a group, by name.
 var groupKeys = []key{
 	{Definition: Definition{Name: "consumer.assignment.interval.ms", Type: TypeInt, Default: "1000", Synonym: "group.consumer.assignment.interval.ms",
@@ -42,6 +44,14 @@ var groupIndex = index(groupKeys)
 
 // GroupDefinitions gives all group keys, sorted by name.
 func GroupDefinitions() []Definition { return definitions(groupKeys) }
+
+// namesClassic is the check of group.coordinator.rebalance.protocols: nobody can do without the classic protocol.
+func namesClassic(value string) string {
+	if !slices.Contains(SplitList(value), "classic") {
+		return "the classic protocol cannot be disabled"
+	}
+	return ""
+}
 
 func notEmpty(value string) string {
 	if len(SplitList(value)) == 0 {

@@ -295,4 +295,12 @@ func TestGroupLayers(t *testing.T) {
 	if _, err := ParseBroker(map[string]string{"group.streams.heartbeat.interval.ms": "60000"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a heartbeat interval beyond its bound: %v", err)
 	}
+	for value, good := range map[string]bool{
+		"classic": true, "classic, consumer,share,streams": true, "consumer": false, "": false, "classic,other": false,
+	} {
+		_, err := ParseLayers(Layers{Static: map[string]string{"group.coordinator.rebalance.protocols": value}})
+		if good != (err == nil) || err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("protocols %q: %v", value, err)
+		}
+	}
 }
