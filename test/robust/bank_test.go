@@ -62,6 +62,8 @@ func length(t *testing.T, variable string, ordinary time.Duration) time.Duration
 const (
 	// logsVariable is the environment variable that names a folder for the logs of clients.
 	logsVariable = "MILLRACE_CLIENT_LOGS"
+	// bankVariable is the environment variable that says how long the bank goes on.
+	bankVariable = "MILLRACE_BANK"
 	// bankLength is how long an ordinary run of the bank goes on.
 	bankLength = 8 * time.Second
 	// bankTimeout is that of the bank's transactions.
@@ -70,7 +72,8 @@ const (
 
 // TestBank kills and pauses the broker under transactional load, and judges what was shown.
 func TestBank(t *testing.T) {
-	r := &run{t: t, cluster: startServer(t)}
+	r := &run{t: t, cluster: startServer(t)} // before others run, so that no two take the same ports
+	t.Parallel()                             // most of its time is waiting
 	t.Cleanup(r.showBrokerLogs)
 	config := bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Logs: os.Getenv(logsVariable)}
 	if harness.Has(t, harness.Python) {
@@ -86,7 +89,7 @@ func TestBank(t *testing.T) {
 	if r.cluster.Engine == harness.ApacheKafka { // which nobody would start again
 		faults = []func(){b.pauseShortly, b.pauseShortly, b.pauseLong}
 	}
-	end := time.Now().Add(length(t, "MILLRACE_BANK", bankLength))
+	end := time.Now().Add(length(t, bankVariable, bankLength))
 	for round := 0; round < len(faults) || time.Now().Before(end); round++ {
 		b.progress(1 + rand.Int64N(20))
 		faults[round%len(faults)]()

@@ -53,7 +53,7 @@ func mountSmall(t *testing.T, dir string) {
 	})
 }
 
-// fill writes into a file until no room is left.
+// fill takes all room that is left, with a file that is never written.
 func fill(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)
@@ -61,11 +61,17 @@ func fill(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	for block := make([]byte, 1<<20); err == nil; {
-		_, err = file.Write(block)
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
+	const most, least = 64 << 20, 4 << 10
+	end := int64(0)
+	for size := int64(most); size >= least; {
+		switch err := syscall.Fallocate(int(file.Fd()), 0, end, size); {
+		case err == nil:
+			end += size
+		case errors.Is(err, syscall.ENOSPC):
+			size /= 2
+		case !errors.Is(err, syscall.EINTR):
+			t.Fatal(err)
+		}
 	}
 }
 
