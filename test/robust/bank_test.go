@@ -8,10 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/test/harness"
 	"millrace/test/robust/bank"
@@ -23,10 +27,37 @@ var server = flag.String("server", string(harness.Millrace), "what the bank and 
 // kafkaProperties make Apache Kafka quick at what the tests wait for.
 var kafkaProperties = map[string]string{
 	"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
-	"group.consumer.min.session.timeout.ms":                       "6000",
-	"group.consumer.session.timeout.ms":                           "6000",
-	"group.consumer.min.heartbeat.interval.ms":                    "300",
-	"group.consumer.heartbeat.interval.ms":                        "300",
+	minSession:                                 "2000",
+	"group.consumer.min.session.timeout.ms":    "6000",
+	"group.consumer.session.timeout.ms":        "6000",
+	"group.consumer.min.heartbeat.interval.ms": "300",
+	"group.consumer.heartbeat.interval.ms":     "300",
+}
+
+// minSession is the configuration that says what the least session is that a member of a classic group may have.
+const minSession = "group.min.session.timeout.ms"
+
+// allowShortSessions makes millrace take sessions of the bank's length.
+func allowShortSessions(t *testing.T, cluster *harness.Cluster) {
+	t.Helper()
+	if cluster.Engine != harness.Millrace {
+		return // it was told at its start
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.Bootstrap))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), returnLimit)
+	defer cancel()
+	least := strconv.FormatInt(bankSession.Milliseconds(), 10)
+	altered, err := kadm.NewClient(client).AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Name: minSession, Value: &least}})
+	if err == nil && len(altered) > 0 {
+		err = altered[0].Err
+	}
+	if err != nil {
+		t.Fatalf("set %s: %v", minSession, err)
+	}
 }
 
 // startServer starts what the flag names.
@@ -68,6 +99,9 @@ const (
 	bankLength = 8 * time.Second
 	// bankTimeout is that of the bank's transactions.
 	bankTimeout = 3 * time.Second
+	// bankSession is that of its clerks: longer than a short pause, and no longer than it takes to be, since the group waits for it
+	// when a clerk vanishes while the broker is away.
+	bankSession = 2 * time.Second
 )
 
 // TestBank kills and pauses the broker under transactional load, and judges what was shown.
@@ -75,7 +109,8 @@ func TestBank(t *testing.T) {
 	r := &run{t: t, cluster: startServer(t)} // before others run, so that no two take the same ports
 	t.Parallel()                             // most of its time is waiting
 	t.Cleanup(r.showBrokerLogs)
-	config := bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Logs: os.Getenv(logsVariable)}
+	allowShortSessions(t, r.cluster)
+	config := bank.Config{Bootstrap: r.cluster.Bootstrap, Timeout: bankTimeout, Session: bankSession, Logs: os.Getenv(logsVariable)}
 	if harness.Has(t, harness.Python) {
 		config.Python = harness.Require(t, harness.Python)
 	}

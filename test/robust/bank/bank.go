@@ -36,6 +36,7 @@ type Config struct {
 	Clerks     int           // default 4
 	Orders     int           // per second; default 100
 	Timeout    time.Duration // of transactions; default 3s
+	Session    time.Duration // of clerks; default 6s, the least that Kafka takes by default
 	Python     string        // interpreter with confluent-kafka, for one teller more; empty means none
 	Logs       string        // folder for the logs of the workers' clients; empty means none
 }
@@ -52,6 +53,9 @@ func (c Config) withDefaults() Config {
 	set(&c.Orders, 100)
 	if c.Timeout == 0 {
 		c.Timeout = 3 * time.Second
+	}
+	if c.Session == 0 {
+		c.Session = 6 * time.Second
 	}
 	return c
 }

@@ -38,7 +38,7 @@ func (b *Bank) session(id string, old bool) (*kgo.GroupTransactSession, error) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.HeartbeatInterval(100*time.Millisecond),
-		kgo.SessionTimeout(6*time.Second), // a clerk that vanished while the broker was away could not leave
+		kgo.SessionTimeout(b.config.Session), // a clerk that vanished while the broker was away could not leave
 	)...)
 }
 
