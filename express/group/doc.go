@@ -52,5 +52,6 @@
 // Files: machine.go (events, effects, appends), state.go (group and member), join.go, rebalance.go, sync.go (SyncGroup,
 // Heartbeat, LeaveGroup), offsets.go (commit, delete, expire), admin.go (list, describe, delete), record.go (encode,
 // replay), timer.go (deadlines), txn.go (offsets in transactions), kind.go (groups of the newer protocols), consumer.go
-// (those of the consumer protocol), share.go (share groups). testdata/ has transcripts.
+// (those of the consumer protocol), share.go (share groups). testdata/ has transcripts,
+// and records that Apache Kafka wrote.
 package group

@@ -12,5 +12,6 @@
 // which shows that they are right. MILLRACE_CLIENT_LOGS names a folder for the logs of their clients and, when a test has
 // failed, of the brokers.
 //
-// Files: run_test.go (one run: start, wait, judge), fault_test.go (the faults), bank_test.go, churn_test.go.
+// Files: run_test.go (one run: start, wait, judge), fault_test.go (the faults), bank_test.go, churn_test.go,
+// main_test.go (how many run side by side).
 package robust
