@@ -63,9 +63,13 @@ func engines(t *testing.T, body func(t *testing.T, s *server)) {
 	})
 }
 
-// kafkaOptions makes Apache Kafka look for transactions that took too long as often as the tests need it.
+// kafkaOptions makes Apache Kafka look for transactions that took too long as often as the tests need it, and places it where
+// millrace places its brokers unless told otherwise.
 func kafkaOptions() harness.KafkaOptions {
-	return harness.KafkaOptions{Properties: map[string]string{"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}}
+	return harness.KafkaOptions{Properties: map[string]string{
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+		"broker.rack": "zone-a",
+	}}
 }
 
 // killBroker kills the process that holds the partitions. Millrace starts it again by itself; Apache Kafka is started here.
