@@ -15,10 +15,16 @@ import (
 
 const messageCopier = "org.apache.kafka.tools.TransactionalMessageCopier"
 
-const (
-	copiedMessages = 3000 // of each partition
-	copierKills    = 2    // of each copier
-)
+// copiedMessages is the number of messages in each partition.
+const copiedMessages = 3000
+
+// copierKills returns how often each copier is killed.
+func copierKills() int {
+	if full() {
+		return 5
+	}
+	return 1
+}
 
 // copiers are the ways of the message copier: each copies one partition of the input.
 func copiers() [][]string {
@@ -87,9 +93,9 @@ func copyPartition(t *testing.T, s *server, partition int, options []string) {
 		}, options...)
 		return startProgram(t, fmt.Sprint("copier of partition ", partition), tool(t, messageCopier, args...))
 	}
-	for range copierKills {
+	for range copierKills() {
 		p := start()
-		wanted := 1 + rand.IntN(copiedMessages/2/copierKills)
+		wanted := 1 + rand.IntN(copiedMessages/2/copierKills())
 		p.await(t, "progress", func(context.Context) error {
 			if done := processed(p); done < wanted {
 				return fmt.Errorf("%d messages are copied, want %d", done, wanted)

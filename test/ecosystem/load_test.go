@@ -16,10 +16,11 @@ const (
 	// stepEvery is the time between two steps of the load, on the clock and in the records' timestamps.
 	stepEvery = 10 * time.Millisecond
 	// linesInStep is the number of lines that a step writes; it writes one record to each side of the join.
-	linesInStep = 2
-	wordsInLine = 3
-	vocabulary  = 150
-	joinKeys    = 60
+	linesInStep   = 2
+	recordsInStep = linesInStep + 2
+	wordsInLine   = 3
+	vocabulary    = 150
+	joinKeys      = 60
 	// joinWindow is Application.WINDOW.
 	joinWindow = time.Second
 )

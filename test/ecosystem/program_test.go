@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,15 +32,16 @@ type program struct {
 	name string
 
 	mu    sync.Mutex
-	lines []string // whole lines of standard output
-	part  []byte   // the begun line behind them
+	lines []string           // whole lines of standard output
+	part  []byte             // the begun line behind them
+	told  map[string][]event // what those lines tell that are events, by name
 	said  bytes.Buffer
 }
 
 // startProgram starts a command and keeps what it says. The program ends with the test.
 func startProgram(t *testing.T, name string, command *exec.Cmd) *program {
 	t.Helper()
-	p := &program{name: name}
+	p := &program{name: name, told: make(map[string][]event)}
 	command.Stdout = writerFunc(p.takeOutput)
 	command.Stderr = writerFunc(p.takeError)
 	p.Process = harness.StartProcess(t, name, "", command)
@@ -69,6 +71,10 @@ func (p *program) takeOutput(b []byte) {
 			return
 		}
 		p.lines = append(p.lines, string(line))
+		var e event
+		if json.Unmarshal(line, &e) == nil {
+			p.told[e.text("name")] = append(p.told[e.text("name")], e)
+		}
 		p.part = bytes.Clone(rest)
 	}
 }
@@ -168,14 +174,7 @@ func (e event) text(name string) string {
 func (p *program) events(name string) []event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var found []event
-	for _, line := range p.lines {
-		var e event
-		if json.Unmarshal([]byte(line), &e) == nil && e.text("name") == name {
-			found = append(found, e)
-		}
-	}
-	return found
+	return slices.Clip(p.told[name])
 }
 
 // awaitEvent waits for the first event of that name.

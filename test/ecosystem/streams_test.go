@@ -94,13 +94,15 @@ func (s *streams) killed(t *testing.T, rounds int, broker func(round int) bool) 
 		s.round(t, round, broker(round))
 	}
 	want := s.load.finish(t)
-	s.finish(t, s.start(t, "killed", s.state, static), "killed", want)
+	last, calm := s.start(t, "killed", s.state, static), s.start(t, "calm", filepath.Join(t.TempDir(), "calm"), static)
+	s.finish(t, last, "killed", want)
 	s.judge(t, "killed", want)
-	s.finish(t, s.start(t, "calm", filepath.Join(t.TempDir(), "calm"), static), "calm", want)
+	s.finish(t, calm, "calm", want)
 	s.judge(t, "calm", want)
 	s.same(t, "counts")
 	s.same(t, "pairs")
-	t.Logf("%d rounds, %d steps: %d counts of %d words, %d pairs", rounds, s.load.steps, want.words, len(want.counts), len(want.pairs))
+	t.Logf("%d kills; %d records in; out %d counts of %d words and %d pairs; other than undisturbed: %t",
+		rounds, recordsInStep*s.load.steps, want.words, len(want.counts), len(want.pairs), t.Failed())
 	return want
 }
 

@@ -3,6 +3,7 @@ package ecosystem
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,6 +25,25 @@ const (
 	// partitions is the number of partitions of every topic that a test makes.
 	partitions = 3
 )
+
+// sideBySide is how many tests run at a time. They wait for other processes most of the time: for a JVM to start, a session to
+// end, a heartbeat to be due.
+const sideBySide = 6
+
+// TestMain sets how many tests run at a time, unless the command line does.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == parallelFlag })
+	if !given {
+		if err := flag.Set(parallelFlag, strconv.Itoa(sideBySide)); err != nil {
+			panic(err)
+		}
+	}
+	m.Run()
+}
+
+const parallelFlag = "test.parallel"
 
 // full says whether the long forms were asked for (E1).
 func full() bool { return os.Getenv("MILLRACE_ECOSYSTEM") == "full" }
