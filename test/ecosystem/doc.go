@@ -12,7 +12,6 @@
 //     a transaction that nobody ends fails the test, it does not hide what comes behind it.
 //   - E4: a kill comes at an event (an offset that moved, a state that was entered), never after a time.
 //   - E5: a program that ends by itself where it should run on fails the test with what it said.
-//
 //   - E6: what a tool says is what it says on Apache Kafka (testdata/*.txt), or a departure of express
 //     (testdata/express.departures), which has a row in docs/compatibility.md. What differs from run to run is left out of both.
 //
