@@ -1,6 +1,7 @@
 package ecosystem
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -26,6 +27,7 @@ type reader struct {
 	mu      sync.Mutex
 	records map[place][]*kgo.Record // in the order of their offsets, without control records
 	next    map[place]int64         // the offset behind the last that was read
+	aborts  int                     // control records that end a transaction whose records do not count
 	fault   error                   // the first error that a fetch gave
 }
 
@@ -77,10 +79,23 @@ func (r *reader) take(fetches kgo.Fetches) {
 			r.fault = fmt.Errorf("read %s-%d: offset %d came after %d", one.Topic, one.Partition, one.Offset, r.next[at]-1)
 		}
 		r.next[at] = one.Offset + 1
-		if !one.Attrs.IsControl() {
+		switch {
+		case !one.Attrs.IsControl():
 			r.records[at] = append(r.records[at], one)
+		case bytes.Equal(one.Key, abortKey):
+			r.aborts++
 		}
 	})
+}
+
+// abortKey is the key of the control record that aborts a transaction: version 0, type 0.
+var abortKey = make([]byte, 4)
+
+// aborted returns how many transactions were aborted so far, counted in each partition.
+func (r *reader) aborted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.aborts
 }
 
 // count returns the number of records of the topic so far, and the first fault of the reading.

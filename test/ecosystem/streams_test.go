@@ -2,6 +2,7 @@ package ecosystem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,12 +10,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/test/harness"
 )
+
+// exactlyOnce is the guarantee that is tested.
+const exactlyOnce = "exactly_once_v2"
 
 // javaTerminated is the exit code of a JVM that SIGTERM ended in good order.
 const javaTerminated = 128 + 15
@@ -47,14 +54,16 @@ type streams struct {
 	guarantee string
 	output    *reader
 	load      *load
+	looks     *kadm.Client
 }
 
 func newStreams(t *testing.T, s *server) *streams {
 	t.Helper()
 	s.createTopics(t, "lines", "left", "right", "killed.counts", "killed.pairs", "calm.counts", "calm.pairs")
 	return &streams{
-		server: s, state: filepath.Join(t.TempDir(), "state"), guarantee: "exactly_once_v2",
+		server: s, state: filepath.Join(t.TempDir(), "state"), guarantee: exactlyOnce,
 		output: startReader(t, s, "killed.counts", "killed.pairs", "calm.counts", "calm.pairs"),
+		looks:  s.admin(t),
 	}
 }
 
@@ -68,7 +77,8 @@ func (s *streams) start(t *testing.T, name, state string, settings ...string) *p
 	all := append([]string{
 		"bootstrap.servers=" + s.Bootstrap, "application.id=" + name, "state.dir=" + state, "output.prefix=" + name + ".",
 		"processing.guarantee=" + s.guarantee, "consumer.session.timeout.ms=6000", "consumer.heartbeat.interval.ms=500",
-		"producer.transaction.timeout.ms=5000",
+		// Records go out well before the transaction ends, not with its end.
+		"producer.transaction.timeout.ms=5000", "producer.linger.ms=5",
 	}, settings...)
 	return startProgram(t, "Streams application "+name, s.command(t, all))
 }
@@ -90,7 +100,11 @@ func (s *streams) command(t *testing.T, settings []string) *exec.Cmd {
 // killed runs the application through so many kills under load, lets it come to an end, and judges what came out.
 func (s *streams) killed(t *testing.T, rounds int, broker func(round int) bool) expected {
 	s.load = startLoad(t, s.server)
-	for round := range rounds {
+	round := 0
+	for ; round < rounds || s.output.aborted() == 0; round++ {
+		if round > rounds+defaultKills {
+			t.Fatalf("%d kills, and none left a transaction to abort", round)
+		}
 		s.round(t, round, broker(round))
 	}
 	want := s.load.finish(t)
@@ -101,8 +115,8 @@ func (s *streams) killed(t *testing.T, rounds int, broker func(round int) bool) 
 	s.judge(t, "calm", want)
 	s.same(t, "counts")
 	s.same(t, "pairs")
-	t.Logf("%d kills; %d records in; out %d counts of %d words and %d pairs; other than undisturbed: %t",
-		rounds, recordsInStep*s.load.steps, want.words, len(want.counts), len(want.pairs), t.Failed())
+	t.Logf("%d kills, %d aborts; %d records in; out %d counts of %d words and %d pairs; other than undisturbed: %t",
+		round, s.output.aborted(), recordsInStep*s.load.steps, want.words, len(want.counts), len(want.pairs), t.Failed())
 	return want
 }
 
@@ -115,8 +129,8 @@ func (s *streams) finish(t *testing.T, app *program, name string, want expected)
 	}
 }
 
-// round starts the application and kills it: in every fourth round while it starts, else when some of its output is committed.
-// One round in five begins without local state, so all of it comes from the changelogs; one in ten is a dynamic member's.
+// round starts the application and kills it: in every fourth round while it starts, in every other when it has written counts that
+// are not committed, else when it has written offsets that are not. One round in five begins without local state, so all of it comes from the changelogs; one in ten is a dynamic member's.
 func (s *streams) round(t *testing.T, round int, broker bool) {
 	t.Helper()
 	if round%5 == 2 {
@@ -140,7 +154,56 @@ func (s *streams) round(t *testing.T, round int, broker bool) {
 		s.killBroker(t)
 		s.progress(t, app, 1+rand.IntN(most))
 	}
+	if s.guarantee == exactlyOnce && round%2 == 0 {
+		s.pause(t, app, "a count in a transaction", s.uncommittedCounts)
+	} else if s.guarantee == exactlyOnce {
+		s.pause(t, app, "an offset in a transaction", s.unsettledOffsets)
+	}
 	app.Kill()
+}
+
+// pause stops the application where it is in the middle of something. It stops first and looks then: a transaction is as short as
+// commit.interval.ms, and its end far shorter.
+func (s *streams) pause(t *testing.T, app *program, what string, is func(context.Context) (bool, error)) {
+	t.Helper()
+	app.await(t, what, func(ctx context.Context) error {
+		if err := syscall.Kill(app.PID(), syscall.SIGSTOP); err != nil {
+			return err
+		}
+		yes, err := is(ctx)
+		if yes {
+			return nil
+		}
+		return errors.Join(errNotYet, err, syscall.Kill(app.PID(), syscall.SIGCONT))
+	})
+}
+
+// uncommittedCounts says whether counts are written that are not committed.
+func (s *streams) uncommittedCounts(ctx context.Context) (yes bool, err error) {
+	const topic = "killed.counts"
+	stable, err := s.looks.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return false, err
+	}
+	ends, err := s.looks.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return false, err
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		before, known := stable.Lookup(topic, end.Partition)
+		yes = yes || known && errors.Join(before.Err, end.Err) == nil && before.Offset < end.Offset
+	})
+	return yes, nil
+}
+
+// unsettledOffsets says whether a transaction has committed offsets and not ended.
+func (s *streams) unsettledOffsets(ctx context.Context) (yes bool, err error) {
+	offsets, err := s.looks.FetchOffsets(kadm.RequireStable(ctx), "killed")
+	if err != nil {
+		return false, err
+	}
+	offsets.Each(func(one kadm.OffsetResponse) { yes = yes || errors.Is(one.Err, kerr.UnstableOffsetCommit) })
+	return yes, nil
 }
 
 // progress waits until so many counts more are committed.
