@@ -389,3 +389,22 @@ func FuzzPush(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCheck takes any configurations of a subscription: they make one, or are refused with an error that can be told.
+func FuzzCheck(f *testing.F) {
+	f.Add("s", "org.apache.kafka.,", "60000", "client_id=a.*, client_software_name=b")
+	f.Add("", "", "-1", "client_id=(")
+	f.Add("s", "*", "3600001", "a=b=c,=")
+	f.Fuzz(func(t *testing.T, name, metrics, interval, match string) {
+		configs := map[string]string{KeyMetrics: metrics, KeyInterval: interval, KeyMatch: match}
+		if err := Check(name, configs); err != nil {
+			if !errors.Is(err, ErrRequest) && !errors.Is(err, ErrConfig) {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		for _, s := range NewTable(map[string]map[string]string{name: configs}).subscriptions {
+			s.matches(client(1))
+		}
+	})
+}
