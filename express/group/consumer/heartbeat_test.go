@@ -211,6 +211,13 @@ func TestLeavingFreesAtOnce(t *testing.T) {
 	s.accepted(request("m2", 3))
 	s.holds("m2", 4, Stable, []int32{0, 1}, nil)
 	s.refused(request("m1", 2), kerr.UnknownMemberID)
+	if _, change, err := s.group.Heartbeat(s.env, modern.Client{}, request("m2", epochLeave)); err != nil || change.Classic != nil {
+		t.Errorf("a group without members became %+v: %v", change.Classic, err)
+	}
+	s.accepted(request("m2", epochLeave))
+	if got := s.group.State(); got != GroupEmpty || len(s.group.owners) != 0 {
+		t.Errorf("without members the group is %s, and %v have owners", got, s.group.owners)
+	}
 }
 
 // TestResubscribing takes away what a member does not read any more, before any new assignment.
