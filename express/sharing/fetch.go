@@ -53,7 +53,7 @@ type Fetch struct {
 	Member
 	Parts       []topic.Partition // in the order to serve; each is served here or says so with an error
 	Wait        time.Duration     // for MinBytes
-	MinBytes    int
+	MinBytes    int // 0: whatever there is, as soon as a partition could be looked at
 	MaxBytes    int // of all; the first batch may be larger
 	MaxRecords  int // see share.Request
 	RecordLimit bool
@@ -155,10 +155,11 @@ func (w *fetching) once(ctx context.Context, last bool) (results []Result, ready
 			results = append(results, out)
 		}
 	}
-	if len(results) == 0 {
-		w.Drop()
+	if len(results) > 0 {
+		return results, true
 	}
-	return results, len(results) > 0
+	w.Drop()
+	return nil, w.MinBytes <= 0 && len(readings) > 0 // who is content with nothing gets it; waiting would be looking again at once
 }
 
 // begin takes the share-partitions that can give something; what cannot ever is a result already.

@@ -155,13 +155,14 @@ type rig struct {
 	store    *fakeStore
 	settings Settings
 	epochs   map[Member]int32
+	minBytes int
 }
 
 // bubble runs f with a rig, with time that stands still until everybody waits.
 func bubble(t *testing.T, f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{T: t, log: newFakeLog(), store: &fakeStore{stored: map[state.Key]*state.Snapshot{}}, settings: DefaultSettings(), epochs: map[Member]int32{}}
+		r := &rig{T: t, log: newFakeLog(), store: &fakeStore{stored: map[state.Key]*state.Snapshot{}}, settings: DefaultSettings(), epochs: map[Member]int32{}, minBytes: 1}
 		r.settings.Reset = ResetEarliest
 		r.initialize("g")
 		r.Manager = New(t.Context(), Config{MaxSessions: func() int { return 3 }}, World{
@@ -189,7 +190,7 @@ func (r *rig) fetch(id string, wait time.Duration) []Result {
 	r.epochs[who]++
 	var chain slab.Chain
 	return r.Fetch(r.Context(), Fetch{
-		Member: who, Parts: parts, Wait: wait, MinBytes: 1, MaxBytes: 1 << 20, MaxRecords: 100, BatchSize: 100,
+		Member: who, Parts: parts, Wait: wait, MinBytes: r.minBytes, MaxBytes: 1 << 20, MaxRecords: 100, BatchSize: 100,
 		Read: func(ctx context.Context, log Log, from int64, maxBytes int, first, committed bool) ([][]byte, error) {
 			before := len(chain.Parts())
 			_, err := log.Read(ctx, &chain, from, maxBytes, first, committed)
@@ -239,6 +240,22 @@ func TestFetchWaitsForTheLog(t *testing.T) {
 		if waited := time.Since(began); waited != 5*time.Second {
 			t.Errorf("an empty fetch came back after %v", waited-3*time.Second)
 		}
+	})
+}
+
+// A fetch that asks for no bytes is content with none: it must neither wait nor look again and again.
+func TestFetchWithoutMinBytes(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.want(r.fetch("a", 0), "") // it is being loaded
+		synctest.Wait()
+		r.minBytes = 0
+		began := time.Now()
+		r.want(r.fetch("a", time.Minute), "")
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+		r.log.add(t, 4)
+		r.want(r.fetch("a", time.Minute), "0-3 x1")
 	})
 }
 
