@@ -16,6 +16,8 @@ import (
 
 	"millrace/express/api"
 	"millrace/express/quota"
+	"millrace/express/share"
+	"millrace/express/sharing"
 	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
 	"millrace/kafka/server"
@@ -28,6 +30,7 @@ type figures struct {
 	api        *api.Metrics
 	quotas     *quota.Manager
 	partitions func() int
+	sharing    *sharing.Manager
 	telemetry  *telemetry.Manager
 	series     *telemetry.Series
 }
@@ -40,6 +43,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	f.connections(out)
 	f.requests(out)
 	f.records(out)
+	f.shares(out)
 	f.throttles(out)
 	f.clients(out)
 }
@@ -109,6 +113,21 @@ func (f *figures) records(out chan<- prometheus.Metric) {
 	figure(out, counter, "millrace_produced_bytes_total", "Bytes of record batches appended for clients.", float64(m.ProduceBytes.Load()))
 	figure(out, counter, "millrace_produced_records_total", "Records appended for clients.", float64(m.ProduceRecords.Load()))
 	figure(out, counter, "millrace_fetched_bytes_total", "Bytes of record batches sent to clients.", float64(m.FetchBytes.Load()))
+}
+
+// shares shows what share groups do.
+func (f *figures) shares(out chan<- prometheus.Metric) {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	l, m := f.sharing.Load(), f.sharing.Metrics()
+	figure(out, gauge, "millrace_share_sessions", "Members of share groups that fetch here.", float64(l.Sessions))
+	figure(out, gauge, "millrace_share_partitions", "Partitions that share groups read here, for each group.", float64(l.Partitions))
+	figure(out, gauge, "millrace_share_in_flight_records", "Records from the start offset on that share groups acquired.", float64(l.InFlight))
+	figure(out, counter, "millrace_share_delivered_records_total", "Deliveries of records to share groups.", float64(m.Delivered.Load()))
+	figure(out, counter, "millrace_share_lock_timeouts_total", "Records that came back because their lock ran out.", float64(m.TimedOut.Load()))
+	for kind, name := range [...]string{share.Gap: "gap", share.Accept: "accept", share.Release: "release", share.Reject: "reject", share.Renew: "renew"} {
+		figure(out, counter, "millrace_share_acknowledgements_total", "Records that share groups acknowledged, by the kind of it.",
+			float64(m.Acknowledged[kind].Load()), "type", name)
+	}
 }
 
 func (f *figures) throttles(out chan<- prometheus.Metric) {

@@ -281,7 +281,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	}
 	b.figures = &figures{
 		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), telemetry: receiver, series: series,
-		partitions: func() int { return len(b.registry.All()) },
+		partitions: func() int { return len(b.registry.All()) }, sharing: b.coordinators.sharing,
 	}
 	return nil
 }

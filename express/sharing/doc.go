@@ -17,5 +17,5 @@
 // Concurrency: Manager is safe for concurrent use. Lock order: Manager.mu, then sharePartition.mu.
 //
 // Files: manager.go (life, table of sharePartitions, lock timer), session.go, fetch.go, partition.go (sharePartition),
-// store.go (its writes).
+// store.go (its writes), metrics.go.
 package sharing

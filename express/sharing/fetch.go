@@ -40,7 +40,9 @@ func (m *Manager) Acknowledge(ctx context.Context, who Member, all []Acknowledge
 	for ; open > 0; open-- {
 		select {
 		case e := <-ends:
-			out[e.i] = e.err
+			if out[e.i] = e.err; e.err == nil {
+				m.metrics.acknowledged(all[e.i].Acks)
+			}
 		case <-ctx.Done():
 			return append(out[:0], make([]error, len(all))...)
 		}
@@ -53,9 +55,9 @@ type Fetch struct {
 	Member
 	Parts       []topic.Partition // in the order to serve; each is served here or says so with an error
 	Wait        time.Duration     // for MinBytes
-	MinBytes    int // 0: whatever there is, as soon as a partition could be looked at
-	MaxBytes    int // of all; the first batch may be larger
-	MaxRecords  int // see share.Request
+	MinBytes    int               // 0: whatever there is, as soon as a partition could be looked at
+	MaxBytes    int               // of all; the first batch may be larger
+	MaxRecords  int               // see share.Request
 	RecordLimit bool
 	BatchSize   int
 
@@ -296,6 +298,7 @@ func (w *fetching) acquire(r *reading, left *int) Result {
 	})
 	for _, d := range out.Deliveries {
 		*left -= int(d.Last - d.First + 1)
+		w.metrics.Delivered.Add(d.Last - d.First + 1)
 	}
 	if len(out.Deliveries) > 0 {
 		out.Records = slice(r.parts, out.Deliveries[0].First, out.Deliveries[len(out.Deliveries)-1].Last)

@@ -3,6 +3,8 @@ package sharing
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,6 +105,8 @@ type Manager struct {
 	end   context.CancelFunc
 	work  sync.WaitGroup
 	armed chan struct{} // a lock was taken while none was held; capacity 1
+
+	metrics Metrics
 
 	mu       sync.Mutex
 	closed   bool
@@ -230,14 +234,13 @@ func (m *Manager) expireLocks() {
 	}
 }
 
+func (m *Manager) allLocked() []*sharePartition { return slices.Collect(maps.Values(m.parts)) }
+
 // Expire releases all locks that have run out by the clock, and returns when to look again; ok is false while nothing is
 // held. It is called by the Manager itself; tests with a clock of their own call it too.
 func (m *Manager) Expire() (next time.Time, ok bool) {
 	m.mu.Lock()
-	parts := make([]*sharePartition, 0, len(m.parts))
-	for _, sp := range m.parts {
-		parts = append(parts, sp)
-	}
+	parts := m.allLocked()
 	m.mu.Unlock()
 	for _, sp := range parts {
 		if at, held := sp.expire(m.world.Clock.Now()); held && (!ok || at.Before(next)) {

@@ -364,7 +364,7 @@ func TestPartitionThatIsGone(t *testing.T) {
 			t.Errorf("acknowledged: %v", code)
 		}
 		who := Member{"g", "a"}
-		got := r.Fetch(t.Context(), Fetch{Member: who, Parts: []topic.Partition{{Topic: tp.Topic, Index: 7}}, MaxBytes: 1, MaxRecords: 1, Wait: time.Hour, MinBytes: 1, Drop: func() {}})
+		got := r.Fetch(r.Context(), Fetch{Member: who, Parts: []topic.Partition{{Topic: tp.Topic, Index: 7}}, MaxBytes: 1, MaxRecords: 1, Wait: time.Hour, MinBytes: 1, Drop: func() {}})
 		r.want(got, "NOT_LEADER_OR_FOLLOWER")
 	})
 }
@@ -452,6 +452,46 @@ func TestWritesAreGathered(t *testing.T) {
 		done.Wait()
 		if r.store.writes != 2 {
 			t.Errorf("%d writes", r.store.writes)
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.log.add(t, 6)
+		r.want(r.fetch("a", time.Second), "0-5 x1")
+		if got := r.Load(); got != (Load{Sessions: 1, Partitions: 1, InFlight: 6}) {
+			t.Errorf("all is held: %+v", got)
+		}
+		each := []share.Ack{{First: 1, Last: 3, Types: []int8{share.Release, share.Reject, share.Renew}}}
+		for _, err := range r.Acknowledge(r.Context(), Member{"g", "a"}, []Acknowledgement{{tp, each}}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code := r.ack("a", share.Accept, 4, 5); code != kerr.None {
+			t.Fatal(code)
+		}
+		if code := r.ack("b", share.Accept, 0, 0); code != kerr.InvalidRecordState {
+			t.Fatal(code)
+		}
+		r.want(r.fetch("b", time.Minute), "1-1 x2")
+		r.want(r.fetch("b", time.Minute), "0-0 x2, 1-1 x3, 3-3 x2") // their locks ran out
+		m, got := r.Metrics(), []int64{}
+		for i := range m.Acknowledged {
+			got = append(got, m.Acknowledged[i].Load())
+		}
+		if want := []int64{0, 2, 1, 1, 1}; !slices.Equal(got, want) {
+			t.Errorf("acknowledged %v, want %v", got, want)
+		}
+		if d, out := m.Delivered.Load(), m.TimedOut.Load(); d != 10 || out != 3 {
+			t.Errorf("%d deliveries, %d locks ran out", d, out)
+		}
+		r.End(Member{"g", "a"})
+		r.End(Member{"g", "b"})
+		synctest.Wait()
+		if got := r.Load(); got != (Load{}) {
+			t.Errorf("all have gone: %+v", got)
 		}
 	})
 }

@@ -232,6 +232,9 @@ func (sp *sharePartition) expire(now time.Time) (next time.Time, held bool) {
 		return time.Time{}, false
 	}
 	if change := p.Expire(now); len(change.Batches) > 0 {
+		for _, b := range change.Batches {
+			sp.m.metrics.TimedOut.Add(b.Last - b.First + 1)
+		}
 		sp.storeLocked(storing{change: change})
 		sp.notifyLocked()
 	}
