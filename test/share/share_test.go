@@ -1,221 +1,32 @@
 package share
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/test/harness"
 )
 
-// Limits of single steps. They are for machines with other work; no step needs more than seconds.
-const (
-	stepLimit = 60 * time.Second
-	pollMs    = 30_000
-)
+// full says that all is to run: it waits for locks to run out, for Apache Kafka and for brokers to die, which takes minutes.
+func full() bool { return os.Getenv("MILLRACE_SHARE") == "full" }
 
-// driver is a running Share.java.
-type driver struct {
-	*testing.T
-	in      io.WriteCloser
-	answers chan string
-	admin   *kadm.Client
-	client  *kgo.Client
-	cluster *harness.Cluster
-}
-
-func start(t *testing.T, cluster *harness.Cluster) *driver {
-	t.Helper()
-	classPath := harness.Javac(t, "java")
-	command := exec.Command("java", harness.JavaArgs(classPath, "Share", cluster.Bootstrap)...)
-	stderr := &bytes.Buffer{}
-	command.Stderr = stderr
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	d := &driver{T: t, in: in, answers: make(chan string), cluster: cluster}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		defer close(d.answers)
-		lines := bufio.NewScanner(out)
-		lines.Buffer(nil, 16<<20)
-		for lines.Scan() {
-			d.answers <- lines.Text()
-		}
-	}()
-	if d.client, err = kgo.NewClient(kgo.SeedBrokers(cluster.Bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
-		t.Fatal(err)
-	}
-	d.admin = kadm.NewClient(d.client)
-	t.Cleanup(func() {
-		d.client.Close()
-		in.Close()
-		for range d.answers { // let it end
-		}
-		<-read
-		_ = command.Wait()
-		if t.Failed() {
-			t.Logf("the Java client says:\n%s", stderr)
-		}
-	})
-	return d
-}
-
-// do gives a command and returns the answer.
-func (d *driver) do(format string, args ...any) string {
-	d.Helper()
-	line := fmt.Sprintf(format, args...)
-	if _, err := io.WriteString(d.in, line+"\n"); err != nil {
-		d.Fatal(err)
-	}
-	timer := time.NewTimer(stepLimit + pollMs*time.Millisecond)
-	defer timer.Stop()
-	select {
-	case answer, ok := <-d.answers:
-		if !ok {
-			d.Fatalf("%s: the client has ended", line)
-		}
-		d.Logf("%s: %s", line, answer)
-		return answer
-	case <-timer.C:
-		d.Fatalf("%s: no answer", line)
-		return ""
-	}
-}
-
-// want gives a command that must answer that.
-func (d *driver) want(want, format string, args ...any) {
-	d.Helper()
-	if got := d.do(format, args...); got != want {
-		d.Fatalf("%s: %q, want %q", fmt.Sprintf(format, args...), got, want)
-	}
-}
-
-func (d *driver) topic(name string, partitions int32) {
-	d.Helper()
-	if _, err := d.admin.CreateTopic(d.Context(), partitions, 1, nil, name); err != nil {
-		d.Fatal(err)
-	}
-}
-
-// produce writes n records, each in a batch of its own unless together is set.
-func (d *driver) produce(topic string, partition int32, n int, together bool) {
-	d.Helper()
-	var all []*kgo.Record
-	for i := range n {
-		all = append(all, &kgo.Record{Topic: topic, Partition: partition, Value: []byte("v" + strconv.Itoa(i))})
-		if !together {
-			if err := d.client.ProduceSync(d.Context(), all...).FirstErr(); err != nil {
-				d.Fatal(err)
-			}
-			all = nil
-		}
-	}
-	if err := d.client.ProduceSync(d.Context(), all...).FirstErr(); err != nil {
-		d.Fatal(err)
-	}
-}
-
-// earliest makes a group begin at the start of its topics.
-func (d *driver) earliest(group string) {
-	d.want("ok", "config %s share.auto.offset.reset earliest", group)
-}
-
-// record is one delivery.
-type record struct {
-	partition  int32
-	offset     int64
-	deliveries int
-}
-
-func (d *driver) poll(name string, ms int) []record {
-	d.Helper()
-	answer := d.do("poll %s %d", name, ms)
-	words := strings.Fields(answer)
-	if len(words) == 0 || words[0] != "records" {
-		d.Fatalf("poll %s: %s", name, answer)
-	}
-	var out []record
-	for _, w := range words[1:] {
-		var r record
-		if _, err := fmt.Sscanf(w, "%d:%d:%d", &r.partition, &r.offset, &r.deliveries); err != nil {
-			d.Fatal(err)
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// take polls until n records have come.
-func (d *driver) take(name string, n int) []record {
-	d.Helper()
-	var out []record
-	for len(out) < n {
-		got := d.poll(name, pollMs)
-		if len(got) == 0 {
-			d.Fatalf("%s: %d of %d records", name, len(out), n)
-		}
-		out = append(out, got...)
-	}
-	return out
-}
-
-func offsets(all []record) []int64 {
-	var out []int64
-	for _, r := range all {
-		out = append(out, r.offset)
-	}
-	slices.Sort(out)
-	return out
-}
-
-func upTo(n int64) []int64 {
-	var out []int64
-	for i := range n {
-		out = append(out, i)
-	}
-	return out
-}
-
-func (d *driver) same(got, want []int64, what string) {
-	d.Helper()
-	if !slices.Equal(got, want) {
-		d.Fatalf("%s: %v, want %v", what, got, want)
-	}
-}
-
-// long leaves the suites to `make share`: they wait for locks to run out, which takes minutes.
+// long leaves a test to `make share`.
 func long(t *testing.T) {
 	t.Helper()
-	if os.Getenv("MILLRACE_SHARE") != "full" {
+	if !full() {
 		t.Skip("a long suite; make share runs it")
 	}
 }
 
 func TestExpress(t *testing.T) {
-	long(t)
+	if testing.Short() {
+		t.Skip("runs foreign clients")
+	}
 	suite(t, harness.StartMillrace(t, harness.MillraceOptions{}))
 }
 
@@ -230,20 +41,28 @@ func TestApacheKafka(t *testing.T) {
 func suite(t *testing.T, cluster *harness.Cluster) {
 	for _, tc := range []struct {
 		name string
+		long bool
 		run  func(*driver)
 	}{
-		{"implicit acknowledgement", implicit},
-		{"accept, release, reject", explicit},
-		{"worn out", wornOut},
-		{"lock runs out and is renewed", locks},
-		{"two consumers of one partition", twoConsumers},
-		{"partitions are spread", spread},
-		{"a consumer that is closed", closed},
-		{"strict record limit", recordLimit},
-		{"offsets", admin},
-		{"read committed", committed},
+		{"lock runs out and is renewed", true, locks},
+		{"offsets", true, admin},
+		{"implicit acknowledgement", true, implicit},
+		{"a consumer that is closed", false, closed},
+		{"accept, release, reject", false, explicit},
+		{"worn out", false, wornOut},
+		{"strict record limit", false, recordLimit},
+		{"read committed", false, committed},
+		{"two consumers of one partition", true, twoConsumers},
+		{"partitions are spread", true, spread},
 	} {
-		t.Run(tc.name, func(t *testing.T) { tc.run(start(t, cluster)) })
+		if tc.long && !full() {
+			continue
+		}
+		// Each waits for its consumers to join, which takes a heartbeat of five seconds.
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tc.run(start(t, cluster))
+		})
 	}
 }
 
@@ -484,118 +303,33 @@ func committed(d *driver) {
 		d.Fatal(err)
 	}
 	defer tx.Close()
-	for i, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
+	begin := func() {
 		if err := tx.BeginTransaction(); err != nil {
 			d.Fatal(err)
 		}
 		for range 3 {
-			if err := tx.ProduceSync(d.Context(), &kgo.Record{Topic: "committed", Value: []byte{byte(i)}}).FirstErr(); err != nil {
+			if err := tx.ProduceSync(d.Context(), &kgo.Record{Topic: "committed", Value: []byte("v")}).FirstErr(); err != nil {
 				d.Fatal(err)
 			}
 		}
-		if err := tx.EndTransaction(d.Context(), commit); err != nil {
+	}
+	end := func(how kgo.TransactionEndTry) {
+		if err := tx.EndTransaction(d.Context(), how); err != nil {
 			d.Fatal(err)
 		}
 	}
+	for _, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
+		begin()
+		end(how)
+	}
+	// Ending a transaction is answered before its marker is in the partition: the last three may come by a poll of their own.
 	d.want("ok", "open a committed-g committed explicit")
-	got := d.take("a", 6)
-	d.same(offsets(got), []int64{0, 1, 2, 8, 9, 10}, "committed records")
-	for _, r := range got {
-		d.want("ok", "ack a 0 %d %d ACCEPT", r.offset, r.offset)
+	d.same(offsets(d.accept("a", 6)), []int64{0, 1, 2, 8, 9, 10}, "committed records")
+	begin()
+	if got := d.poll("a", 1000); len(got) > 0 {
+		d.Errorf("of an open transaction: %v", got)
 	}
-	d.want("committed 0=ok", "commit a")
+	end(kgo.TryCommit)
+	d.same(offsets(d.accept("a", 3)), []int64{12, 13, 14}, "once it is committed")
 	d.want("ok", "close a")
-}
-
-// TestKill kills the broker between reads: nothing that was acknowledged comes again, nothing that was not is lost.
-func TestKill(t *testing.T) {
-	long(t)
-	cluster := harness.StartMillrace(t, harness.MillraceOptions{})
-	d := start(t, cluster)
-	const n = 300
-	d.topic("kill", 1)
-	d.earliest("kill-g")
-	d.produce("kill", 0, n, false)
-	d.want("ok", "open a kill-g kill explicit max.poll.records=20")
-	done := map[int64]bool{}   // accepted or rejected, and the broker said so
-	unsure := map[int64]bool{} // asked for, and no answer
-	for round := 0; len(done) < n; round++ {
-		if round > 400 {
-			t.Fatalf("%d of %d records are done", len(done), n)
-		}
-		got := d.poll("a", 3000)
-		for i, r := range got {
-			if done[r.offset] {
-				t.Fatalf("round %d: %d was acknowledged and came again", round, r.offset)
-			}
-			kind := "ACCEPT"
-			if i%5 == 4 {
-				kind = "RELEASE"
-			}
-			d.want("ok", "ack a 0 %d %d %s", r.offset, r.offset, kind)
-			if kind == "ACCEPT" {
-				unsure[r.offset] = true
-			}
-		}
-		if round%5 == 3 {
-			kill(t, cluster)
-		}
-		if len(got) == 0 {
-			continue
-		}
-		ok := d.do("commit a") == "committed 0=ok"
-		for o := range unsure {
-			if ok {
-				done[o] = true
-			}
-			delete(unsure, o)
-		}
-		if !ok { // what was not confirmed may be done all the same; it is, if it does not come again
-			d.settle(done, got)
-		}
-	}
-	if got := d.do("offsets kill-g"); !strings.HasSuffix(got, "/0") {
-		t.Errorf("all is done, and yet there is a lag: %s", got)
-	}
-	d.want("ok", "close a")
-}
-
-// settle finds out what became of acknowledgements that were not answered: once the group has let go of everything, what is not
-// delivered again was stored.
-func (d *driver) settle(done map[int64]bool, asked []record) {
-	d.Helper()
-	open := map[int64]bool{}
-	for _, r := range asked {
-		open[r.offset] = true
-	}
-	d.want("ok", "close a")
-	start, _, _ := strings.Cut(strings.TrimPrefix(d.do("offsets kill-g"), "kill-0="), "/")
-	from, err := strconv.ParseInt(start, 10, 64)
-	if err != nil {
-		d.Fatalf("offsets: %q", start)
-	}
-	for o := range open {
-		if o < from {
-			done[o] = true
-		}
-	}
-	d.want("ok", "open a kill-g kill explicit max.poll.records=20")
-}
-
-func kill(t *testing.T, cluster *harness.Cluster) {
-	t.Helper()
-	pid, err := cluster.BrokerPID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	harness.Eventually(t, stepLimit, "another broker is there", func(context.Context) error {
-		now, err := cluster.BrokerPID()
-		if err == nil && now == pid {
-			err = fmt.Errorf("broker %d is still there", pid)
-		}
-		return err
-	})
 }
