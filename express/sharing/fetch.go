@@ -292,7 +292,7 @@ func (w *fetching) acquire(r *reading, left *int) Result {
 	if p == nil {
 		return out
 	}
-	_, held := p.Deadline()
+	before, held := p.Deadline()
 	out.Deliveries = p.Acquire(w.world.Clock.Now(), share.Request{
 		Member: w.ID, MaxRecords: *left, RecordLimit: w.RecordLimit, BatchSize: w.BatchSize, From: r.from, Read: spans,
 	})
@@ -302,7 +302,7 @@ func (w *fetching) acquire(r *reading, left *int) Result {
 	}
 	if len(out.Deliveries) > 0 {
 		out.Records = slice(r.parts, out.Deliveries[0].First, out.Deliveries[len(out.Deliveries)-1].Last)
-		if !held {
+		if at, _ := p.Deadline(); !held || at.Before(before) {
 			w.arm()
 		}
 	}

@@ -104,7 +104,7 @@ type Manager struct {
 	life  context.Context // of loads and writes
 	end   context.CancelFunc
 	work  sync.WaitGroup
-	armed chan struct{} // a lock was taken while none was held; capacity 1
+	armed chan struct{} // a lock was taken that ends before all others; capacity 1
 
 	metrics Metrics
 

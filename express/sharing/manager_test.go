@@ -305,6 +305,23 @@ func TestLocksRunOut(t *testing.T) {
 	})
 }
 
+// A group whose locks were made shorter does not wait for the end of those that are held.
+func TestLocksMadeShorter(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.log.add(t, 1)
+		r.want(r.fetch("a", time.Second), "0-0 x1")
+		synctest.Wait() // the Manager waits for the end of this lock
+		r.settings.Limits.Lock = 5 * time.Second
+		r.log.add(t, 1)
+		r.want(r.fetch("a", time.Second), "1-1 x1")
+		began := time.Now()
+		r.want(r.fetch("b", time.Minute), "1-1 x2")
+		if waited := time.Since(began); waited > 5*time.Second+2*lockGrain {
+			t.Errorf("came back after %v", waited)
+		}
+	})
+}
+
 // SH3: whatever ends a session releases what its member holds.
 func TestSessionsEnd(t *testing.T) {
 	for name, end := range map[string]func(r *rig){

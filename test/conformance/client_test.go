@@ -61,6 +61,9 @@ type request struct {
 	ID          string            `json:"id,omitempty"`
 	TimeoutMS   int               `json:"timeout_ms,omitempty"`
 	Commit      bool              `json:"commit"`
+	Release     []int64           `json:"release,omitempty"`
+	Reject      []int64           `json:"reject,omitempty"`
+	Hold        bool              `json:"hold"`
 }
 
 // operationSeconds bounds an operation whose request does not say otherwise.

@@ -32,6 +32,7 @@ func scenarios() []scenario {
 		{"rebalance", []string{"member_open"}, rebalance},
 		{"consumer", []string{"member_open"}, consumerProtocol},
 		{"migration", []string{"member_open"}, migration},
+		{"share", []string{"share_open"}, shareGroup},
 		{"time", []string{"offset_for_time"}, seekByTime},
 		{"delete_records", []string{"delete_records"}, deleteRecords},
 		{"listing", []string{"list_groups"}, listing},

@@ -24,6 +24,7 @@ type franz struct {
 	admin     *kadm.Client
 
 	producers map[string]*kgo.Client // the transactional ones that are open
+	shares    map[string]*franzShare // the open members of share groups
 
 	mu      sync.Mutex
 	members map[string]*franzMember
@@ -44,7 +45,7 @@ func newFranz(bootstrap string) (*driver, error) {
 	}
 	f := &franz{
 		bootstrap: bootstrap, client: client, admin: kadm.NewClient(client),
-		producers: make(map[string]*kgo.Client), members: make(map[string]*franzMember),
+		producers: make(map[string]*kgo.Client), shares: make(map[string]*franzShare), members: make(map[string]*franzMember),
 	}
 	return &driver{
 		module: "github.com/twmb/franz-go",
@@ -58,6 +59,8 @@ func newFranz(bootstrap string) (*driver, error) {
 			"member_open": f.memberOpen, "member_state": f.memberState, "member_close": f.memberClose,
 			"digest_group": f.digestGroup, "group_kind": f.groupKind,
 			"txn_open": f.txnOpen, "txn_begin": f.txnBegin, "txn_send": f.txnSend, "txn_end": f.txnEnd, "txn_close": f.txnClose,
+			"share_open": f.shareOpen, "share_read": f.shareRead, "share_close": f.shareClose,
+			"group_configs": f.groupConfigs, "share_lag": f.shareLag,
 			"txn_transform": f.txnTransform, "describe_transaction": f.describeTransaction,
 		},
 		code: func(err error) (int16, bool) {

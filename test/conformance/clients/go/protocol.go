@@ -37,6 +37,9 @@ type request struct {
 	ID          string            `json:"id"`
 	TimeoutMS   int               `json:"timeout_ms"`
 	Commit      bool              `json:"commit"`
+	Release     []int64           `json:"release"`
+	Reject      []int64           `json:"reject"`
+	Hold        bool              `json:"hold"`
 }
 
 // transformed is what txn_transform makes of a value.
@@ -51,6 +54,12 @@ type record struct {
 	Key       []byte   `json:"key"`
 	Value     []byte   `json:"value"`
 	Headers   []header `json:"headers"`
+}
+
+// delivery is one record as a member of a share group got it.
+type delivery struct {
+	Offset int64 `json:"offset"`
+	Count  int32 `json:"count"` // how often it was delivered by now
 }
 
 type header struct {
@@ -104,6 +113,9 @@ type (
 	}
 	records struct {
 		Records []record `json:"records"`
+	}
+	deliveries struct {
+		Deliveries []delivery `json:"deliveries"`
 	}
 	byPartition struct {
 		Offsets map[int32]int64 `json:"offsets"`

@@ -35,6 +35,7 @@ public final class Client {
         new Topics(args[0]).register(operations);
         new Records(args[0]).register(operations);
         new Groups(args[0]).register(operations);
+        new Shares(args[0]).register(operations);
         new Transactions(args[0]).register(operations);
         new Streams(args[0]).register(operations);
         out.println(hello(operations));

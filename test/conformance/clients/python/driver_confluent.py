@@ -23,6 +23,7 @@ class Driver:
         self.assignments = p.Assignments()
         self.members = {}
         self.producers = {}
+        self.shares = {}
 
     @staticmethod
     def kind(error):
@@ -336,6 +337,40 @@ class Driver:
         stop.set()
         thread.join(r["seconds"])
         self.assignments.forget(r["member"])
+
+    # share groups
+
+    def op_share_open(self, r):
+        member = ck.ShareConsumer({**self.base, "group.id": r["group"], "share.acknowledgement.mode": "explicit"})
+        member.subscribe([r["topic"]])
+        self.shares[r["member"]] = member
+
+    def op_share_read(self, r):
+        member, out, end = self.shares[r["member"]], [], p.deadline(r)
+        while len(out) < r["count"]:
+            got = list(member.poll(0.2))
+            for message in got:
+                if message.error():
+                    raise ck.KafkaException(message.error())
+                out.append({"offset": message.offset(), "count": message.delivery_count()})
+                if not r["hold"]:
+                    member.acknowledge(message, self.verdict(r, out[-1]))
+            if got and not r["hold"]:
+                for failed in filter(None, member.commit_sync(float(r["seconds"])).values()):
+                    raise failed
+            p.check_deadline(end)
+        return {"deliveries": out}
+
+    @staticmethod
+    def verdict(r, delivery):
+        if delivery["offset"] in r.get("release", []) and delivery["count"] == 1:
+            return ck.AcknowledgeType.RELEASE
+        if delivery["offset"] in r.get("reject", []):
+            return ck.AcknowledgeType.REJECT
+        return ck.AcknowledgeType.ACCEPT
+
+    def op_share_close(self, r):
+        self.shares.pop(r["member"]).close()
 
 
 def answer(message):
