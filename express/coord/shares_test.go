@@ -132,43 +132,46 @@ func TestShareStateSurvivesACrash(t *testing.T) {
 }
 
 func TestShareStateRefusals(t *testing.T) {
-	log := &memLog{}
-	s := newShares(t, log)
-	ctx := t.Context()
-	for _, tc := range []struct {
-		what string
-		err  error
-		want kerr.Code
-	}{
-		{"read before initialize", second(s.ReadState(ctx, shareKey(0), 0)), kerr.InvalidRequest},
-		{"write before initialize", s.WriteState(ctx, shareKey(0), state.Update{}), kerr.InvalidRequest},
-		{"partition that is not there", s.InitializeState(ctx, shareKey(4), 0, 0), kerr.UnknownTopicOrPartition},
-		{"topic that is not there", s.InitializeState(ctx, state.Key{Group: "g"}, 0, 0), kerr.UnknownTopicOrPartition},
-		{"delete what is not there", s.DeleteState(ctx, shareKey(0)), kerr.None},
-	} {
-		if kerr.Of(tc.err) != tc.want {
-			t.Errorf("%s: %v, want %v", tc.what, tc.err, tc.want)
+	synctest.Test(t, func(t *testing.T) {
+		log := &memLog{}
+		s := newShares(t, log)
+		ctx := t.Context()
+		for _, tc := range []struct {
+			what string
+			err  error
+			want kerr.Code
+		}{
+			{"read before initialize", second(s.ReadState(ctx, shareKey(0), 0)), kerr.InvalidRequest},
+			{"write before initialize", s.WriteState(ctx, shareKey(0), state.Update{}), kerr.InvalidRequest},
+			{"partition that is not there", s.InitializeState(ctx, shareKey(4), 0, 0), kerr.UnknownTopicOrPartition},
+			{"topic that is not there", s.InitializeState(ctx, state.Key{Group: "g"}, 0, 0), kerr.UnknownTopicOrPartition},
+			{"delete what is not there", s.DeleteState(ctx, shareKey(0)), kerr.None},
+		} {
+			if kerr.Of(tc.err) != tc.want {
+				t.Errorf("%s: %v, want %v", tc.what, tc.err, tc.want)
+			}
 		}
-	}
-	if err := s.InitializeState(ctx, shareKey(0), 0, 7); err != nil {
-		t.Fatal(err)
-	}
-	log.mu.Lock()
-	log.fail = func() error { return errors.New("disk on fire") }
-	log.mu.Unlock()
-	if err := s.WriteState(ctx, shareKey(0), state.Update{Start: 8}); err == nil {
-		t.Error("a write that failed was acknowledged")
-	}
-	log.mu.Lock()
-	log.fail = nil
-	log.mu.Unlock()
-	if got, err := s.ReadState(ctx, shareKey(0), 0); err != nil || got.Start != 7 {
-		t.Errorf("after a failed write: %+v, %v", got, err)
-	}
-	s.Unload(0)
-	if err := s.WriteState(ctx, shareKey(0), state.Update{}); kerr.Of(err) != kerr.NotCoordinator {
-		t.Errorf("unloaded: %v", err)
-	}
+		if err := s.InitializeState(ctx, shareKey(0), 0, 7); err != nil {
+			t.Fatal(err)
+		}
+		log.mu.Lock()
+		log.fail = func() error { return errors.New("disk on fire") }
+		log.mu.Unlock()
+		if err := s.WriteState(ctx, shareKey(0), state.Update{Start: 8}); err == nil {
+			t.Error("a write that failed was acknowledged")
+		}
+		log.mu.Lock()
+		log.fail = nil
+		log.mu.Unlock()
+		synctest.Wait() // it is replayed anew
+		if got, err := s.ReadState(ctx, shareKey(0), 0); err != nil || got.Start != 7 {
+			t.Errorf("after a failed write: %+v, %v", got, err)
+		}
+		s.Unload(0)
+		if err := s.WriteState(ctx, shareKey(0), state.Update{}); kerr.Of(err) != kerr.NotCoordinator {
+			t.Errorf("unloaded: %v", err)
+		}
+	})
 }
 
 func second[T any](_ T, err error) error { return err }
