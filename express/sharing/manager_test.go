@@ -330,9 +330,9 @@ func TestSessionsEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
+				r.want(r.fetch("b", 0), "")
+				synctest.Wait() // it is loaded
 				r.log.add(t, 4)
-				r.want(r.fetch("b", 0), "") // it is being loaded
-				synctest.Wait()
 				r.want(r.fetch("a", time.Second), "0-3 x1")
 				go func() {
 					time.Sleep(time.Second)
