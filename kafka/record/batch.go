@@ -14,6 +14,7 @@ var (
 	ErrCorrupt   = errors.New("record: corrupt")                               // CORRUPT_MESSAGE; sizes or checksum do not fit, or the contents of a stored batch
 	ErrMagic     = errors.New("record: format is not version 2")               // INVALID_RECORD for older formats, CORRUPT_MESSAGE for unknown ones
 	ErrInvalid   = errors.New("record: invalid")                               // INVALID_RECORD; well formed, but against the rules
+	ErrNotOne    = fmt.Errorf("%w: not exactly one batch", ErrInvalid)         // INVALID_RECORD
 	ErrNoKey     = fmt.Errorf("%w: no key", ErrInvalid)                        // INVALID_RECORD; a compacted topic needs keys
 	ErrTooLarge  = errors.New("record: too large")                             // MESSAGE_TOO_LARGE
 	ErrTimestamp = errors.New("record: invalid timestamp")                     // INVALID_TIMESTAMP
@@ -193,6 +194,16 @@ func (b Batch) SetLeaderEpoch(epoch int32) {
 // The timestamps in the records stay as they are; readers ignore them.
 func (b Batch) SetLogAppendTime(ms int64) {
 	binary.BigEndian.PutUint16(b[posAttributes:], uint16(b.Attributes())|attrAppendTime)
+	binary.BigEndian.PutUint64(b[posMaxTime:], uint64(ms))
+	b.sign()
+}
+
+// setCreateTime makes the records' own timestamps count, of which ms is the largest. Where that is so already it does nothing.
+func (b Batch) setCreateTime(ms int64) {
+	if b.TimestampType() == CreateTime && b.MaxTimestamp() == ms {
+		return
+	}
+	binary.BigEndian.PutUint16(b[posAttributes:], uint16(b.Attributes())&^attrAppendTime)
 	binary.BigEndian.PutUint64(b[posMaxTime:], uint64(ms))
 	b.sign()
 }

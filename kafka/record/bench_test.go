@@ -29,7 +29,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.SetBytes(int64(len(batch)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := Check(batch, Limits{}); err != nil {
+				if _, err := Check(batch, Limits{}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -89,5 +89,28 @@ func BenchmarkBuild(b *testing.B) {
 			b.Fatal(err)
 		}
 		dst = out
+	}
+}
+
+// BenchmarkCheckCompressed is what the produce path would pay for opening each compressed batch: Check as it is, which reads
+// the header and the checksum, and Check where every record must be looked at. Batches are of 16 KiB uncompressed, as
+// producers send them with the default batch.size, and of 1 MiB; bytes are those on the wire.
+func BenchmarkCheckCompressed(b *testing.B) {
+	for _, n := range []int{16, 1000} {
+		for _, codec := range allCodecs[1:] {
+			batch := benchBatch(b, codec, n)
+			for name, l := range map[string]Limits{"stored": {}, "opened": {KeyRequired: true}} {
+				b.Run(fmt.Sprintf("%dKiB/%v/%s", n, codec, name), func(b *testing.B) {
+					b.SetBytes(int64(len(batch)))
+					b.ReportAllocs()
+					b.ReportMetric(float64(n<<10)/float64(len(batch)), "ratio")
+					for b.Loop() {
+						if _, err := Check(batch, l); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
 	}
 }

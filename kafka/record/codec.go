@@ -56,6 +56,35 @@ func ParseCodec(name string) (Codec, error) {
 // 19 use. A larger one would let a few bytes claim 128 MiB.
 const maxZstdWindow = 8 << 20
 
+// sniff looks at how compressed bytes begin and fails with ErrCorrupt where the codec cannot have made them. It costs next to
+// nothing, and finds the producer that names another codec than it has used.
+func sniff(codec Codec, src []byte) error {
+	var err error
+	switch codec {
+	case Gzip:
+		err = begins(src, "\x1f\x8b\x08")
+	case Snappy:
+		err = sniffSnappy(src)
+	case LZ4:
+		err = begins(src, "\x04\x22\x4d\x18")
+	case Zstd:
+		if skippable := len(src) > 3 && src[0]&0xf0 == 0x50 && string(src[1:4]) == "\x2a\x4d\x18"; !skippable {
+			err = begins(src, "\x28\xb5\x2f\xfd")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %v: %w", ErrCorrupt, codec, err)
+	}
+	return nil
+}
+
+func begins(src []byte, magic string) error {
+	if len(src) < len(magic) || string(src[:len(magic)]) != magic {
+		return fmt.Errorf("begins with %x", src[:min(len(src), len(magic))])
+	}
+	return nil
+}
+
 // decompressor reads the decompressed bytes. release gives it back to its pool.
 type decompressor interface {
 	io.Reader

@@ -34,10 +34,14 @@ func FuzzCheck(f *testing.F) {
 			Batch(b).sign()
 		}
 		limits := Limits{KeyRequired: keys, MaxDecompressed: 1 << 20}
-		if Check(b, limits) != nil {
+		batch, err := Check(b, limits)
+		if err != nil {
 			return
 		}
-		batch, n := Batch(b), int32(0)
+		if batch.CRC() != batch.ComputeCRC() || batch.TimestampType() != CreateTime {
+			t.Fatal("the header was mended wrongly")
+		}
+		n, latest := int32(0), int64(None)
 		if batch.Codec() != Uncompressed && !keys {
 			return // its records were not looked into
 		}
@@ -49,6 +53,10 @@ func FuzzCheck(f *testing.F) {
 				t.Fatalf("record %d has offset %d", n, r.Offset)
 			}
 			n++
+			latest = max(latest, r.Timestamp)
+		}
+		if latest != batch.MaxTimestamp() {
+			t.Fatalf("the largest timestamp is %d, the header says %d", latest, batch.MaxTimestamp())
 		}
 		if n != batch.NumRecords() {
 			t.Fatalf("%d of %d records", n, batch.NumRecords())

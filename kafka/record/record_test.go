@@ -83,7 +83,7 @@ func TestRoundTripEveryCodec(t *testing.T) {
 			t.Run(fmt.Sprintf("%v %d", codec, n), func(t *testing.T) {
 				want := someRecords(n)
 				b := build(t, Options{Codec: codec}, want)
-				if err := Check(b, Limits{}); err != nil {
+				if _, err := Check(b, Limits{}); err != nil {
 					t.Fatal(err)
 				}
 				if got := read(t, b); !reflect.DeepEqual(got, want) {
@@ -235,7 +235,12 @@ func TestCheck(t *testing.T) {
 		{"leader epoch is the client's business", resign(plain, put32(posEpoch, 5)), Limits{}, nil},
 		{"empty", nil, Limits{}, ErrInvalid},
 		{"two batches", append(bytes.Clone(plain), plain...), Limits{}, ErrInvalid},
-		{"trailing byte", append(bytes.Clone(plain), 0), Limits{}, ErrInvalid},
+		{"two batches, looked at as one by one", append(bytes.Clone(plain), plain...), Limits{}, ErrNotOne},
+		{"trailing byte", append(bytes.Clone(plain), 0), Limits{}, nil},
+		{"half a batch behind", append(bytes.Clone(plain), plain[:len(plain)-1]...), Limits{}, nil},
+		{"nonsense behind", append(bytes.Clone(plain), make([]byte, 12)...), Limits{}, ErrCorrupt},
+		{"another format behind", append(bytes.Clone(plain), resign(plain, func(b Batch) { b[posMagic] = 3 })...), Limits{}, ErrCorrupt},
+		{"length too short", resign(plain, put32(posLength, HeaderBytes-OverheadBytes)), Limits{}, ErrCorrupt},
 		{"cut short", plain[:len(plain)-1], Limits{}, ErrInvalid},
 		{"only a header", plain[:20], Limits{}, ErrInvalid},
 		{"too large", plain, Limits{MaxBytes: len(plain) - 1}, ErrTooLarge},
@@ -258,7 +263,12 @@ func TestCheck(t *testing.T) {
 		{"transactional without producer", resign(plain, put16(posAttributes, attrTxn)), Limits{}, ErrInvalid},
 		{"producer without sequence", resign(idem, put32(posBaseSeq, 0xffffffff)), Limits{}, ErrInvalid},
 		{"producer without epoch", resign(idem, put16(posProdEpoch, 0xffff)), Limits{}, ErrInvalid},
-		{"append time from a client", resign(plain, put16(posAttributes, attrAppendTime)), Limits{}, ErrTimestamp},
+		{"append time from a client", resign(plain, put16(posAttributes, attrAppendTime)), Limits{}, nil},
+		{"append time from a client to a topic that has it", resign(plain, put16(posAttributes, attrAppendTime)), Limits{AppendTime: true}, ErrTimestamp},
+		{"the same, compressed", resign(keyed, put16(posAttributes, uint16(LZ4)|attrAppendTime)), Limits{AppendTime: true}, ErrTimestamp},
+		{"append time from a client, none", resign(plain, func(b Batch) { put16(posAttributes, attrAppendTime)(b); put64(posMaxTime, ^uint64(0))(b) }), Limits{}, ErrTimestamp},
+		{"append time from a client, too old", resign(plain, put16(posAttributes, attrAppendTime)), Limits{Now: now.Add(2 * time.Hour), MaxBefore: time.Hour}, ErrTimestamp},
+		{"times do not matter", plain, Limits{AppendTime: true, Now: now.Add(2 * time.Hour), MaxBefore: time.Hour}, nil},
 		{"no key", plain, Limits{KeyRequired: true}, ErrNoKey},
 		{"no key, compressed", unkeyed, Limits{KeyRequired: true}, ErrNoKey},
 		{"decompresses too far", keyed, Limits{KeyRequired: true, MaxDecompressed: 10}, ErrBomb},
@@ -270,7 +280,7 @@ func TestCheck(t *testing.T) {
 		{"no timestamp", build(t, Options{}, []Record{{Timestamp: None}}), Limits{Now: now, MaxBefore: time.Hour}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := Check(tc.b, tc.limits)
+			_, err := Check(bytes.Clone(tc.b), tc.limits)
 			if !errors.Is(err, tc.want) || (tc.want == nil) != (err == nil) {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
@@ -302,7 +312,7 @@ func TestCheckFindsBadRecords(t *testing.T) {
 		b = append(b[:HeaderBytes:HeaderBytes], payload...)
 		b.putLength()
 		b.sign()
-		if err := Check(b, Limits{}); !errors.Is(err, ErrInvalid) {
+		if _, err := Check(b, Limits{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, codec := range allCodecs[1:] {
@@ -324,7 +334,7 @@ func TestCutOffPayload(t *testing.T) {
 		whole := build(t, Options{Codec: codec}, []Record{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("k")}})
 		for size := HeaderBytes; size < len(whole); size++ {
 			b := resign(whole[:size:size], Batch.putLength)
-			if err := Check(b, Limits{KeyRequired: true}); !errors.Is(err, ErrInvalid) {
+			if _, err := Check(b, Limits{KeyRequired: true}); !errors.Is(err, ErrInvalid) {
 				t.Errorf("%v cut off at %d of %d: %v", codec, size, len(whole), err)
 			}
 			if _, err := Recompress(nil, b, Uncompressed, 0, 0); !errors.Is(err, ErrInvalid) {
@@ -338,7 +348,7 @@ func TestCheckDoesNotAllocate(t *testing.T) {
 	b := build(t, Options{}, someRecords(100))
 	limits := Limits{MaxBytes: 1 << 20, Now: time.UnixMilli(1_700_000_000_000), MaxAfter: time.Hour}
 	if n := testing.AllocsPerRun(100, func() {
-		if err := Check(b, limits); err != nil {
+		if _, err := Check(b, limits); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -383,7 +393,7 @@ func TestWeReadOthers(t *testing.T) {
 			b.putLength()
 			b[posAttributes+1] = byte(codec)
 			b.sign()
-			if err := Check(b, Limits{}); err != nil {
+			if _, err := Check(b, Limits{}); err != nil {
 				t.Fatal(err)
 			}
 			if records := read(t, b); !reflect.DeepEqual(records, want) {
@@ -402,7 +412,7 @@ func TestRecompress(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v to %v: %v", from, to, err)
 			}
-			if err := Check(out, Limits{}); err != nil {
+			if _, err := Check(out, Limits{}); err != nil {
 				t.Errorf("%v to %v: %v", from, to, err)
 			}
 			if got := read(t, out); !reflect.DeepEqual(got, want) || out.Codec() != to || out.ProducerID() != 4 {

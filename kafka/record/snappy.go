@@ -40,12 +40,25 @@ type snappyReader struct {
 
 func openSnappy(src []byte, limit int) decompressor {
 	r := snappyReaders.Get().(*snappyReader)
-	r.framed = len(src) >= xerialHeaderBytes && bytes.HasPrefix(src, xerialMagic)
+	r.framed = isXerial(src)
 	if r.framed {
 		src = src[xerialHeaderBytes:]
 	}
 	r.src, r.out, r.limit = src, nil, limit
 	return r
+}
+
+func isXerial(src []byte) bool {
+	return len(src) >= xerialHeaderBytes && bytes.HasPrefix(src, xerialMagic)
+}
+
+// sniffSnappy is sniff for the two forms: a bare block tells no more than how long it will be.
+func sniffSnappy(src []byte) error {
+	if isXerial(src) {
+		return nil
+	}
+	_, err := blockLen(src)
+	return err
 }
 
 func (r *snappyReader) release() {
@@ -92,13 +105,22 @@ func (r *snappyReader) nextBlock() ([]byte, error) {
 	return block, nil
 }
 
-func (r *snappyReader) decode(block []byte) error {
+// blockLen is the length that a block decodes to.
+func blockLen(block []byte) (int, error) {
 	n, err := s2.DecodedLen(block)
 	if err != nil {
-		return fmt.Errorf("snappy: %w", err)
+		return 0, fmt.Errorf("snappy: %w", err)
 	}
 	if n > len(block)*maxSnappyRatio {
-		return fmt.Errorf("snappy: block of %d bytes claims %d", len(block), n)
+		return 0, fmt.Errorf("snappy: block of %d bytes claims %d", len(block), n)
+	}
+	return n, nil
+}
+
+func (r *snappyReader) decode(block []byte) error {
+	n, err := blockLen(block)
+	if err != nil {
+		return err
 	}
 	if n > r.limit {
 		return ErrBomb

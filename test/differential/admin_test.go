@@ -294,7 +294,8 @@ func (r *run) awaitConfig(kind kmsg.ConfigResourceType, name, key, value string)
 				return !slices.Contains([]kmsg.ConfigSource{kmsg.ConfigSourceDynamicTopicConfig, kmsg.ConfigSourceDynamicBrokerConfig,
 					kmsg.ConfigSourceClientMetricsConfig, kmsg.ConfigSourceGroupConfig}, got.Source)
 			}
-			return got.Value != nil && *got.Value == value
+			// What a server does not know it keeps as a secret, and shows without its value.
+			return got.Value != nil && *got.Value == value || got.Value == nil && got.IsSensitive && got.Source != kmsg.ConfigSourceDefaultConfig
 		})
 	})
 }

@@ -116,6 +116,7 @@ func startBoth(t *testing.T) (kafka, express *side) {
 		"share.coordinator.state.topic.num.partitions": "50",
 		"group.coordinator.append.linger.ms":           "0",
 		"share.coordinator.append.linger.ms":           "0",
+		"controller.quorum.append.linger.ms":           "0",
 		// Cleaning by the clock would come at any time.
 		"log.initial.task.delay.ms": "600000",
 	}}))
