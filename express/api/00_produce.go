@@ -247,6 +247,7 @@ func (s *produceSlot) complete(done partition.Appended) {
 		kerr.InvalidTxnState:
 		part.ErrorMessage = message(code, done.Err)
 	}
+	part.ErrorRecords = recordErrors(done.Err)
 	if !aboutRecords(code, done.Err) {
 		part.LogStartOffset = -1
 	}
@@ -260,10 +261,23 @@ func aboutRecords(code kerr.Code, err error) bool {
 	case kerr.InvalidTimestamp, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerEpoch, kerr.UnsupportedCompressionType:
 		return true
 	case kerr.InvalidRecord:
-		return !errors.Is(err, record.ErrTruncated) && !errors.Is(err, record.ErrMagic)
+		return !errors.Is(err, record.ErrTruncated) && !errors.Is(err, record.ErrMagic) && !errors.Is(err, record.ErrNotOne)
 	default:
 		return false
 	}
+}
+
+// recordErrors lists the records for which a batch is refused; nil where it is not for single ones.
+func recordErrors(err error) []kmsg.ProduceResponseTopicPartitionErrorRecord {
+	var bad *record.BadRecords
+	if !errors.As(err, &bad) {
+		return nil
+	}
+	out := make([]kmsg.ProduceResponseTopicPartitionErrorRecord, len(bad.Records))
+	for i, r := range bad.Records {
+		out[i].RelativeOffset, out[i].ErrorMessage = r.Index, pointer(r.Err.Error())
+	}
+	return out
 }
 
 // finish counts partitions off; the last one answers.

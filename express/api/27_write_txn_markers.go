@@ -12,7 +12,7 @@ import (
 
 // WriteTxnMarkers: v1-2.
 //
-//   - v1 flexible, v2 the protocol of the transaction (KIP-1228)
+//   - v1 flexible, v2 the version of the transaction (KIP-1228)
 //
 // Coordinators send it to the owners of partitions, and administrators to end a transaction that nobody ends.
 
@@ -27,6 +27,7 @@ func (a *API) writeTxnMarkers(ctx context.Context, c caller, req *kmsg.WriteTxnM
 	for _, m := range req.Markers {
 		marker := machine.Marker{
 			Producer: machine.Producer{ID: m.ProducerID, Epoch: m.ProducerEpoch}, Commit: m.Committed, CoordinatorEpoch: m.CoordinatorEpoch,
+			TransactionVersion: int16(m.TransactionVersion),
 		}
 		out := kmsg.NewWriteTxnMarkersResponseMarker()
 		out.ProducerID = m.ProducerID

@@ -207,7 +207,7 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"partition.ErrTransactionState": partition.ErrTransactionState, "partition.ErrCoordinatorFenced": partition.ErrCoordinatorFenced,
 		"producer.ErrOutOfOrderSequence": producer.ErrOutOfOrderSequence, "producer.ErrInvalidEpoch": producer.ErrInvalidEpoch,
 		"record.ErrTruncated": record.ErrTruncated, "record.ErrCorrupt": record.ErrCorrupt, "record.ErrMagic": record.ErrMagic,
-		"record.ErrInvalid": record.ErrInvalid, "record.ErrNoKey": record.ErrNoKey, "record.ErrTooLarge": record.ErrTooLarge,
+		"record.ErrInvalid": record.ErrInvalid, "record.ErrNoKey": record.ErrNoKey, "record.ErrNotOne": record.ErrNotOne, "record.ErrTooLarge": record.ErrTooLarge,
 		"record.ErrTimestamp": record.ErrTimestamp, "record.ErrCodec": record.ErrCodec, "record.ErrBomb": record.ErrBomb,
 		"catalog.ErrTopicExists": catalog.ErrTopicExists, "catalog.ErrUnknownTopic": catalog.ErrUnknownTopic,
 		"catalog.ErrInvalidPartitions": catalog.ErrInvalidPartitions, "catalog.ErrInvalidReplication": catalog.ErrInvalidReplication,

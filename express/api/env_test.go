@@ -253,6 +253,7 @@ func (e *env) WriteMarker(ctx context.Context, tp machine.TopicPartition, m mach
 	}
 	done := make(chan error, 1)
 	p.WriteMarker(ctx, record.Marker{ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch},
+		m.TransactionVersion,
 		func(a partition.Appended) { done <- a.Err })
 	return <-done
 }
@@ -312,6 +313,10 @@ type offsetsLog struct{ p *partition.Partition }
 
 func (l offsetsLog) Append(ctx context.Context, b record.Batch, done func(int64, error)) {
 	l.p.AppendInternal(ctx, b, func(a partition.Appended) { done(a.BaseOffset, a.Err) })
+}
+
+func (l offsetsLog) AppendMarker(ctx context.Context, m record.Marker, version int16, done func(int64, error)) {
+	l.p.WriteMarker(ctx, m, version, func(a partition.Appended) { done(a.BaseOffset, a.Err) })
 }
 
 func (l offsetsLog) Offsets() (start, high int64) {

@@ -40,6 +40,7 @@ var mappings = []mapping{
 	{producer.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{producer.ErrInvalidEpoch, kerr.InvalidProducerEpoch},
 
+	{record.ErrNotOne, kerr.InvalidRecord},
 	{record.ErrNoKey, kerr.InvalidRecord},
 	{record.ErrBomb, kerr.InvalidRecord},
 	{record.ErrInvalid, kerr.InvalidRecord},

@@ -136,8 +136,38 @@ func TestProduceTellsWhatIsWrongWithRecords(t *testing.T) {
 	tp := e.create("orders", 1, nil)
 	c := e.dial()
 	p := ask[*kmsg.ProduceResponse](c, 8, produceRequest(tp, 0, nil)).Topics[0].Partitions[0]
-	if p.ErrorMessage == nil || !strings.Contains(*p.ErrorMessage, "no batch") {
+	if p.ErrorMessage == nil || !strings.Contains(*p.ErrorMessage, "one batch: none") {
 		t.Errorf("%+v", p)
+	}
+}
+
+// KIP-467: from version 8 on each record in error is told; single ones are only where the batch itself is right.
+func TestProduceListsTheRecordsInError(t *testing.T) {
+	e := newEnv(t, options{})
+	compacted := e.create("compacted", 1, map[string]string{"cleanup.policy": "compact"})
+	c := e.dial()
+	b := record.NewBuilder(record.Options{Codec: record.LZ4})
+	for _, key := range [][]byte{[]byte("k"), nil, []byte("k"), nil} {
+		must(t, b.Add(1, key, []byte("v")))
+	}
+	sent, err := b.Build(nil)
+	must(t, err)
+	for _, version := range []int16{7, 8, 13} {
+		q := produceRequest(compacted, 0, sent)
+		q.Topics[0].TopicID = compacted.ID
+		p := ask[*kmsg.ProduceResponse](c, version, q).Topics[0].Partitions[0]
+		c.wantCode(p.ErrorCode, kerr.InvalidRecord)
+		if version < 8 {
+			continue
+		}
+		if len(p.ErrorRecords) != 2 || p.ErrorRecords[0].RelativeOffset != 1 || p.ErrorRecords[1].RelativeOffset != 3 ||
+			p.ErrorRecords[0].ErrorMessage == nil || !strings.Contains(*p.ErrorRecords[0].ErrorMessage, "key") || p.ErrorMessage == nil {
+			t.Errorf("version %d: %+v", version, p)
+		}
+	}
+	q := produceRequest(compacted, 0, sent[:len(sent)-1])
+	if p := ask[*kmsg.ProduceResponse](c, 8, q).Topics[0].Partitions[0]; p.ErrorRecords != nil || kerr.Code(p.ErrorCode) != kerr.InvalidRecord {
+		t.Errorf("half a batch: %+v", p)
 	}
 }
 

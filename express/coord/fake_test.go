@@ -38,6 +38,15 @@ type memLog struct {
 	started chan struct{}  // closed by the first Read that waits
 	settle  func(f func()) // if set, called instead of settling at once
 	appends int
+
+	markerVersions []int16 // of AppendMarker
+}
+
+func (l *memLog) AppendMarker(ctx context.Context, m record.Marker, version int16, done func(int64, error)) {
+	l.mu.Lock()
+	l.markerVersions = append(l.markerVersions, version)
+	l.mu.Unlock()
+	l.Append(ctx, record.EncodeMarker(nil, m), done)
 }
 
 func (l *memLog) Append(_ context.Context, b record.Batch, done func(int64, error)) {

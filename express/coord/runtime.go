@@ -32,6 +32,9 @@ type Log interface {
 	// its reason (NotLeaderOrFollower, KafkaStorageError, MessageTooLarge, InvalidProducerEpoch; anything else counts as
 	// KafkaStorageError). Append may block for back-pressure, bounded by ctx; done is then called all the same.
 	Append(ctx context.Context, b record.Batch, done func(offset int64, err error))
+	// AppendMarker is Append for the marker that ends a transaction of that version (machine.Marker); TransactionCoordinatorFenced
+	// is a reason too.
+	AppendMarker(ctx context.Context, m record.Marker, version int16, done func(offset int64, err error))
 	// Offsets returns the log start and the high watermark.
 	Offsets() (start, high int64)
 	// Read appends to dst whole batches from offset from on, below the high watermark, about maxBytes or the first batch

@@ -205,6 +205,12 @@ func (s *shard[M]) flush(ctx context.Context) {
 	n := s.nextBatch()
 	s.inFlight = slices.Clone(s.queue[:n])
 	s.queue = slices.Delete(s.queue, 0, n)
+	if m := s.inFlight[0].Marker; m != nil {
+		s.log.AppendMarker(ctx, record.Marker{
+			ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch, Timestamp: s.now().UnixMilli(),
+		}, m.TransactionVersion, func(_ int64, err error) { s.appended <- err })
+		return
+	}
 	batch, err := s.build(s.inFlight)
 	if err != nil {
 		s.appended <- err // nothing is with the log, so there is room
@@ -232,14 +238,9 @@ func (s *shard[M]) nextBatch() int {
 	return len(s.queue)
 }
 
-// build makes the batch of some appends.
+// build makes the batch of some appends that are no marker.
 func (s *shard[M]) build(appends []machine.Append) (record.Batch, error) {
 	now := s.now().UnixMilli()
-	if m := appends[0].Marker; m != nil {
-		return record.EncodeMarker(nil, record.Marker{
-			ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch, Timestamp: now,
-		}), nil
-	}
 	var options record.Options
 	if tx := appends[0].Transaction; tx != nil {
 		options.Producer = &record.Producer{ID: tx.ID, Epoch: tx.Epoch, Sequence: record.None}
@@ -301,7 +302,7 @@ func (s *shard[M]) reload(ctx context.Context) bool {
 // appendCode is the log's error as the machine knows errors.
 func appendCode(err error) kerr.Code {
 	switch code := kerr.Of(err); code {
-	case kerr.None, kerr.NotLeaderOrFollower, kerr.MessageTooLarge, kerr.InvalidProducerEpoch:
+	case kerr.None, kerr.NotLeaderOrFollower, kerr.MessageTooLarge, kerr.InvalidProducerEpoch, kerr.TransactionCoordinatorFenced:
 		return code
 	default:
 		return kerr.KafkaStorageError

@@ -451,8 +451,11 @@ func TestTxnOffsetCommit(t *testing.T) {
 		if got := r.fetch("g", "t", 0); got != -1 {
 			t.Error("an offset of an open transaction is seen:", got)
 		}
-		if code := r.EndTransaction(t.Context(), 0, machine.Marker{Producer: p, Commit: true}); code != kerr.None {
+		if code := r.EndTransaction(t.Context(), 0, machine.Marker{Producer: p, Commit: true, TransactionVersion: 2}); code != kerr.None {
 			t.Error(code)
+		}
+		if !slices.Equal(r.log.markerVersions, []int16{2}) {
+			t.Errorf("the log was told of the versions %d", r.log.markerVersions)
 		}
 		if got := r.fetch("g", "t", 0); got != 7 {
 			t.Error(got)

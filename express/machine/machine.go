@@ -51,6 +51,9 @@ type Marker struct {
 	Producer
 	Commit           bool
 	CoordinatorEpoch int32 // of the transaction coordinator that decided
+	// TransactionVersion is that of the transaction (KIP-1228): from 2 on the end of a transaction raises the producer's epoch, so
+	// that a marker which does not is a late one. Not in the log; 0 in what is replayed.
+	TransactionVersion int16
 }
 
 // Append is a list of records that must enter the log together and in this order, or not at all; or one marker.

@@ -116,6 +116,11 @@ func (l internalLog) Append(ctx context.Context, b record.Batch, done func(offse
 	l.p.AppendInternal(ctx, b, func(a partition.Appended) { done(a.BaseOffset, appendError(a.Err)) })
 }
 
+// AppendMarker implements coord.Log.
+func (l internalLog) AppendMarker(ctx context.Context, m record.Marker, version int16, done func(offset int64, err error)) {
+	l.p.WriteMarker(ctx, m, version, func(a partition.Appended) { done(a.BaseOffset, appendError(a.Err)) })
+}
+
 // appendError gives coordinators the code that they act on.
 func appendError(err error) error {
 	switch {

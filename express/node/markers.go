@@ -44,7 +44,7 @@ func (w *markers) WriteMarker(ctx context.Context, tp machine.TopicPartition, m 
 	p.WriteMarker(ctx, record.Marker{
 		ProducerID: m.ID, ProducerEpoch: m.Epoch, Commit: m.Commit, CoordinatorEpoch: m.CoordinatorEpoch,
 		Timestamp: w.clock.Now().UnixMilli(),
-	}, func(a partition.Appended) { done <- appendError(a.Err) })
+	}, m.TransactionVersion, func(a partition.Appended) { done <- appendError(a.Err) })
 	select {
 	case err := <-done:
 		return err

@@ -16,7 +16,7 @@ import (
 // Appended is the outcome of an append.
 type Appended struct {
 	BaseOffset    int64 // first offset of the batch; -1 with an error
-	LogAppendTime int64 // ms; -1 where the topic keeps the producer's times
+	LogAppendTime int64 // ms; -1 where the topic keeps the producer's times; of a duplicate the largest timestamp in any case, as in Kafka
 	LogStart      int64 // log start at the time of the answer
 	Err           error // nil: durable
 }
@@ -52,11 +52,12 @@ func (p *Partition) AppendGuarded(ctx context.Context, b []byte, g *Guard, done 
 // origin is where a batch comes from. What the broker writes itself is not asked whether it is part of a transaction.
 type origin struct {
 	client bool
-	guard  *Guard // nil: the batch is not the first of a transaction
+	guard  *Guard        // nil: the batch is not the first of a transaction
+	marker *markerOrigin // not nil: the batch is this marker
 }
 
 // AppendInternal is Append for batches that the broker built itself: they are
-// taken as they are, and may hold control records.
+// taken as they are. Markers go by WriteMarker.
 func (p *Partition) AppendInternal(ctx context.Context, b record.Batch, done func(Appended)) {
 	p.append(ctx, b, origin{}, -1, done)
 }
@@ -75,9 +76,9 @@ func (p *Partition) refusedLocked(err error) Appended {
 // form in which it is stored.
 func (p *Partition) admit(ctx context.Context, b []byte, s *settings.Topic) (batch record.Batch, appendTime int64, err error) {
 	now := p.world.Clock.Now()
-	limits := record.Limits{MaxBytes: s.MaxMessageBytes, KeyRequired: s.Compact}
-	if !s.LogAppendTime {
-		limits.Now, limits.MaxBefore, limits.MaxAfter = now, milliseconds(s.TimestampBeforeMaxMs), milliseconds(s.TimestampAfterMaxMs)
+	limits := record.Limits{
+		MaxBytes: s.MaxMessageBytes, KeyRequired: s.Compact, AppendTime: s.LogAppendTime,
+		Now: now, MaxBefore: milliseconds(s.TimestampBeforeMaxMs), MaxAfter: milliseconds(s.TimestampAfterMaxMs),
 	}
 	if batch, err = p.reform(ctx, b, s, limits); err != nil {
 		return nil, 0, err
@@ -92,29 +93,28 @@ func (p *Partition) admit(ctx context.Context, b []byte, s *settings.Topic) (bat
 // reform checks b and recompresses it where the topic asks for that. What is
 // decompressed at a time, over all partitions, stays within World.Inflate (P7).
 func (p *Partition) reform(ctx context.Context, b []byte, s *settings.Topic, limits record.Limits) (record.Batch, error) {
-	recompress := func(b record.Batch) bool {
-		return s.Compression != settings.CompressionProducer && record.Codec(s.Compression) != b.Codec()
-	}
 	head, _, err := record.Next(b)
-	if err != nil || !recompress(head) && (!limits.KeyRequired || head.Codec() == record.Uncompressed) {
-		return record.Batch(b), record.Check(b, limits)
+	if err != nil {
+		return record.Check(b, limits)
+	}
+	recompress := s.Compression != settings.CompressionProducer && record.Codec(s.Compression) != head.Codec()
+	limits.Open = recompress
+	if !recompress && !limits.Opens(head) {
+		return record.Check(b, limits)
 	}
 	var batch record.Batch
 	err = p.inflate(ctx, len(b), func(most int) (err error) {
 		limits.MaxDecompressed = most
-		if err = record.Check(b, limits); err == nil {
-			batch, err = p.recompressed(b, s, most, recompress(head))
+		if batch, err = record.Check(b, limits); err == nil && recompress {
+			batch, err = p.recompressed(batch, s, most)
 		}
 		return err
 	})
 	return batch, err
 }
 
-// recompressed gives b in the topic's codec, where it has another one.
-func (p *Partition) recompressed(b record.Batch, s *settings.Topic, most int, needed bool) (record.Batch, error) {
-	if !needed {
-		return b, nil
-	}
+// recompressed gives b in the topic's codec.
+func (p *Partition) recompressed(b record.Batch, s *settings.Topic, most int) (record.Batch, error) {
 	batch, err := record.Recompress(nil, b, record.Codec(s.Compression), s.CompressionLevel, most)
 	if err == nil && len(batch) > s.MaxMessageBytes {
 		err = fmt.Errorf("%w: %d bytes after recompression, max.message.bytes is %d", record.ErrTooLarge, len(batch), s.MaxMessageBytes)
@@ -185,7 +185,11 @@ func (p *Partition) precheck(b record.Batch, from origin, done func(Appended)) (
 		return nil, false
 	}
 	dup, err := p.producers.Check(b)
-	if err == nil && dup == nil && from.client {
+	switch {
+	case err != nil || dup != nil:
+	case from.marker != nil:
+		err = p.checkMarker(b, *from.marker)
+	case from.client:
 		err = p.checkTransaction(b, from.guard)
 	}
 	switch {
@@ -208,11 +212,7 @@ func (p *Partition) duplicate(d producer.Batch) Appended {
 }
 
 func (p *Partition) duplicateLocked(d producer.Batch) Appended {
-	a := Appended{BaseOffset: d.BaseOffset, LogAppendTime: -1, LogStart: p.logStart}
-	if p.settings.Load().LogAppendTime {
-		a.LogAppendTime = d.Timestamp
-	}
-	return a
+	return Appended{BaseOffset: d.BaseOffset, LogAppendTime: d.Timestamp, LogStart: p.logStart}
 }
 
 // completed is called by the log, in the order of the offsets. Once nothing is

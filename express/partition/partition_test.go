@@ -88,14 +88,14 @@ func TestDuplicateGetsTheFirstOffset(t *testing.T) {
 	must(t, first.Err)
 	again := e.appendBatch(batch(t, 1, idempotent(0), rec{"k", "v"}))
 	must(t, again.Err)
-	if again.BaseOffset != first.BaseOffset {
-		t.Fatalf("the duplicate got offset %d, the first %d", again.BaseOffset, first.BaseOffset)
+	if again.BaseOffset != first.BaseOffset || first.LogAppendTime != -1 || again.LogAppendTime != 1 {
+		t.Fatalf("the duplicate got %+v, the first %+v", again, first)
 	}
 	wantErr(t, e.appendBatch(batch(t, 1, idempotent(5), rec{"k", "v"})).Err, producer.ErrOutOfOrderSequence)
 	e.offsets(0, 2)
 	e.reopen(nil) // the state survives a restart
 	again = e.appendBatch(batch(t, 1, idempotent(0), rec{"k", "v"}))
-	if again.Err != nil || again.BaseOffset != first.BaseOffset {
+	if again.Err != nil || again.BaseOffset != first.BaseOffset || again.LogAppendTime != 1 {
 		t.Fatalf("after a restart the duplicate got %+v", again)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -118,17 +119,36 @@ func (p *Partition) lso() int64 {
 	return p.hw
 }
 
-// WriteMarker ends a producer's transaction on this partition. done is called exactly once, like Append's. Errors:
-// producer.ErrInvalidEpoch, ErrCoordinatorFenced, ErrNotOwner, ErrStorage.
-func (p *Partition) WriteMarker(ctx context.Context, m record.Marker, done func(Appended)) {
-	p.mu.Lock()
-	known := p.txns.CoordinatorEpoch(m.ProducerID)
-	p.mu.Unlock()
-	if m.CoordinatorEpoch < known {
-		done(p.refused(fmt.Errorf("%w: epoch %d, known %d", ErrCoordinatorFenced, m.CoordinatorEpoch, known)))
-		return
+// markerOrigin is what is known of a marker besides its batch.
+type markerOrigin struct {
+	coordinator int32 // epoch
+	version     int16 // of the transaction
+}
+
+// strictVersion is the transaction version from which on each end of a transaction raises the producer's epoch.
+const strictVersion = 2
+
+// WriteMarker ends a producer's transaction on this partition. version is the transaction's (KIP-1228): from 2 on the marker's
+// epoch has to be above the producer's. done is called exactly once, like Append's. Errors: producer.ErrInvalidEpoch,
+// ErrCoordinatorFenced, ErrNotOwner, ErrStorage.
+func (p *Partition) WriteMarker(ctx context.Context, m record.Marker, version int16, done func(Appended)) {
+	p.append(ctx, record.EncodeMarker(nil, m), origin{marker: &markerOrigin{m.CoordinatorEpoch, version}}, -1, done)
+}
+
+// checkMarker judges a marker whose epoch is not below the producer's: that of the producer before that of the coordinator, as
+// Kafka does. The caller holds mu.
+func (p *Partition) checkMarker(b record.Batch, m markerOrigin) error {
+	id, epoch := b.ProducerID(), b.ProducerEpoch()
+	current, known := p.producers.Epoch(id)
+	// A marker that comes again is harmless while nothing new has begun; the highest epoch cannot be raised.
+	_, open := p.ongoing[id]
+	if m.version >= strictVersion && known && epoch == current && open && epoch != math.MaxInt16 {
+		return fmt.Errorf("%w: marker of producer %d with the epoch %d of its open transaction", producer.ErrInvalidEpoch, id, epoch)
 	}
-	p.append(ctx, record.EncodeMarker(nil, m), origin{}, -1, done)
+	if newest := p.txns.CoordinatorEpoch(id); m.coordinator < newest {
+		return fmt.Errorf("%w: epoch %d, known %d", ErrCoordinatorFenced, m.coordinator, newest)
+	}
+	return nil
 }
 
 // Aborted returns the aborted transactions that have a batch or the marker in [from, to), by their first offset: what a

@@ -34,9 +34,14 @@ func (e *env) putTxn(b record.Batch) partition.Appended {
 
 func (e *env) mark(m record.Marker) partition.Appended {
 	e.t.Helper()
+	return e.markVersion(m, 0)
+}
+
+func (e *env) markVersion(m record.Marker, version int16) partition.Appended {
+	e.t.Helper()
 	m.Timestamp = e.clock.Now().UnixMilli()
 	done := make(chan partition.Appended, 1)
-	e.p.WriteMarker(context.Background(), m, func(a partition.Appended) { done <- a })
+	e.p.WriteMarker(context.Background(), m, version, func(a partition.Appended) { done <- a })
 	return <-done
 }
 

@@ -17,7 +17,7 @@ type Batch struct {
 	LastOffset   int64
 	BaseSequence int32
 	LastSequence int32
-	Timestamp    int64 // max timestamp of the batch, ms; it answers duplicates under LogAppendTime
+	Timestamp    int64 // max timestamp of the batch, ms; it answers duplicates
 }
 
 // Table holds the state of all producers of one partition. The zero Table is empty and ready. Not safe for concurrent

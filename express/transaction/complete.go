@@ -51,7 +51,7 @@ func (m *Machine) hand(c *completion, partitions []machine.TopicPartition) {
 		c.out[tp] = true
 	}
 	m.tasks = append(m.tasks, MarkerTask{Number: c.number, ID: e.id, Partitions: partitions, Marker: machine.Marker{
-		Producer: e.producer, Commit: e.state == PrepareCommit, CoordinatorEpoch: m.epoch,
+		Producer: e.producer, Commit: e.state == PrepareCommit, CoordinatorEpoch: m.epoch, TransactionVersion: e.protocol,
 	}})
 }
 

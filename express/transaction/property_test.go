@@ -153,7 +153,8 @@ func (w *world) handed(from int) {
 			w.Fatalf("markers for %s, which is %+v", task.ID, v)
 		}
 		want := machine.Marker{Producer: machine.Producer{ID: v.ProducerID, Epoch: v.ProducerEpoch},
-			Commit: v.State == kmsg.TransactionStatePrepareCommit, CoordinatorEpoch: w.epoch}
+			Commit: v.State == kmsg.TransactionStatePrepareCommit, CoordinatorEpoch: w.epoch,
+			TransactionVersion: v.ClientTransactionVersion}
 		if task.Marker != want {
 			w.Fatalf("marker %+v, want %+v", task.Marker, want)
 		}

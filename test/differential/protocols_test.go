@@ -2,6 +2,7 @@ package differential
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -117,7 +118,13 @@ func consumerLife(r *run) {
 		r.describeConsumers("empty", group)
 		l := kmsg.NewPtrListGroupsRequest()
 		l.TypesFilter, l.StatesFilter = []string{"consumer"}, []string{"Empty"}
+		// What other scripts have left is empty sooner or later.
+		r.prune = func(p kmsg.Response) {
+			groups := &p.(*kmsg.ListGroupsResponse).Groups
+			*groups = slices.DeleteFunc(*groups, func(g kmsg.ListGroupsResponseGroup) bool { return g.Group != group })
+		}
 		ask[*kmsg.ListGroupsResponse](r, "empty", 5, l)
+		r.prune = nil
 		r.deleteGroups("delete", 2, group)
 		r.describeConsumers("dead", group)
 	}

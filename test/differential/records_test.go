@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -102,6 +103,9 @@ func badBatches() map[string][]byte {
 		"delete horizon":         tampered(atAttributes, true, 0, 64),
 		"unused attributes":      tampered(atAttributes, true, 0x7f, 0x80),
 		"gzip that is none":      tampered(atAttributes, true, 0, 1),
+		"snappy that is none":    tampered(atAttributes, true, 0, 2),
+		"lz4 that is none":       tampered(atAttributes, true, 0, 3),
+		"zstd that is none":      tampered(atAttributes, true, 0, 4),
 		"last delta too high":    tampered(atLastDelta, true, 0, 0, 0, 9),
 		"last delta too low":     tampered(atLastDelta, true, 0, 0, 0, 0),
 		"last delta negative":    tampered(atLastDelta, true, 0xff, 0xff, 0xff, 0xff),
@@ -125,7 +129,25 @@ func badBatches() map[string][]byte {
 		"large":                  largeBatch(),
 	}
 	for codec := record.Codec(1); codec <= 4; codec++ {
-		bad[fmt.Sprintf("codec %d", int(codec))+" good"] = batch(record.Options{Codec: codec}, 0, 5)
+		good := batch(record.Options{Codec: codec}, 0, 5)
+		name := fmt.Sprintf("codec %d", int(codec))
+		bad[name+" good"] = good
+		cut := slices.Clone(good[:len(good)-6])
+		binary.BigEndian.PutUint32(cut[atLength:], uint32(len(cut)-atEpoch))
+		sign(cut)
+		bad[name+" cut off"] = cut
+		high := slices.Clone(good)
+		high[atMaxTime+2] = 2
+		sign(high)
+		bad[name+" max time too high"] = high
+		low := slices.Clone(good)
+		low[atMaxTime+2] = 0
+		sign(low)
+		bad[name+" max time too low"] = low
+		fewer := slices.Clone(good)
+		fewer[atCount+3], fewer[atLastDelta+3] = 4, 3
+		sign(fewer)
+		bad[name+" one record too many"] = fewer
 	}
 	return bad
 }
@@ -170,6 +192,7 @@ func recordSettings(r *run) {
 		"rs-zstd":     {"compression.type", "zstd"},
 		"rs-small":    {"max.message.bytes", "100"},
 		"rs-before":   {"message.timestamp.before.max.ms", "1000"},
+		"rs-hour":     {"message.timestamp.before.max.ms", "3600000"},
 		"rs-after":    {"message.timestamp.after.max.ms", "1000"},
 		"rs-segments": {"segment.bytes", "1048576"},
 	}
@@ -179,9 +202,31 @@ func recordSettings(r *run) {
 	must(future.Add(1<<45, []byte("k"), []byte("from the future")))
 	timeless := record.NewBuilder(record.Options{})
 	must(timeless.Add(record.None, []byte("k"), []byte("without a time")))
+	// The clock of the test: what is old or not is so by a wide margin.
+	mixed := func(o record.Options) []byte {
+		b := record.NewBuilder(o)
+		now := time.Now().UnixMilli()
+		for _, at := range []int64{now, began, now + 1, record.None, now + 1<<40} {
+			must(b.Add(at, []byte("k"), []byte("v")))
+		}
+		built, err := b.Build(nil)
+		must(err)
+		return built
+	}
 	kinds := map[string][]byte{
-		"plain": batch(record.Options{}, 0, 3),
-		"lz4":   batch(record.Options{Codec: 3}, 0, 3),
+		"plain":      batch(record.Options{}, 0, 3),
+		"lz4":        batch(record.Options{Codec: 3}, 0, 3),
+		"many":       batch(record.Options{}, 0, 120),
+		"mixed":      mixed(record.Options{}),
+		"mixed zstd": mixed(record.Options{Codec: 4}),
+		"lz4 that says log append time": func() []byte {
+			b := batch(record.Options{Codec: 3}, 0, 3)
+			b[atAttributes+1] |= 8
+			sign(b)
+			return b
+		}(),
+		"log append time":         tampered(atAttributes, true, 0, 8),
+		"log append time of none": timelessAppend(),
 	}
 	for name, b := range map[string]*record.Builder{"keyless": keyless, "future": future, "timeless": timeless} {
 		built, err := b.Build(nil)
@@ -198,6 +243,14 @@ func recordSettings(r *run) {
 		ask[*kmsg.FetchResponse](r, topic, 17, r.fetching(topic, 0, 0))
 		ask[*kmsg.FetchResponse](r, topic, 4, r.fetching(topic, 0, 0))
 	}
+}
+
+// timelessAppend is a batch that says that the broker has set its time, which is none.
+func timelessAppend() []byte {
+	b := tampered(atAttributes, false, 0, 8)
+	copy(b[atMaxTime:], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	sign(b)
+	return b
 }
 
 // recordAcks produces with all values of acks; nothing comes back for 0, so the request after it gets the next answer.

@@ -96,7 +96,8 @@ type run struct {
 	answers []answer
 	labels  map[string]int
 	quiet   bool
-	silent  map[string]bool // labels of requests that got no answer; they are not sent again at other versions
+	prune   func(kmsg.Response) // takes out of the answers what is not the script's own; nil: nothing
+	silent  map[string]bool     // labels of requests that got no answer; they are not sent again at other versions
 }
 
 // do runs a script against a server and returns what it said.
@@ -156,6 +157,9 @@ func askOn[P kmsg.Response](r *run, conn, label string, version int16, request k
 	} else {
 		if r.side.tamper != nil {
 			r.side.tamper(response)
+		}
+		if r.prune != nil {
+			r.prune(response)
 		}
 		a.fields = r.symbols.flatten(response)
 	}

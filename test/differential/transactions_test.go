@@ -64,21 +64,25 @@ func (r *run) addOffsets(label string, version int16, p producer, group string) 
 	}, func(p *kmsg.AddOffsetsToTxnResponse) bool { return !passing(p.ErrorCode) })
 }
 
-// commitOffsets commits offsets in a transaction, for nobody of the group.
-func (r *run) commitOffsets(label string, version int16, p producer, group string, offset int64) {
-	until(r, label, version, func() kmsg.Request {
-		q := kmsg.NewPtrTxnOffsetCommitRequest()
-		q.TransactionalID, q.ProducerID, q.ProducerEpoch, q.Group, q.Generation = p.txn, p.id, p.epoch, group, -1
-		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic, t.TopicID = fixTopic, r.id(fixTopic)
-		one := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		one.Offset, one.LeaderEpoch = offset, -1
-		t.Partitions = append(t.Partitions, one)
-		q.Topics = append(q.Topics, t)
-		return q
-	}, func(p *kmsg.TxnOffsetCommitResponse) bool {
+// tryOffsets sends a commit of offsets; it asks again while the last transaction is ending, which takes a moment after all its
+// offsets are there.
+func (r *run) tryOffsets(label string, version int16, q *kmsg.TxnOffsetCommitRequest) {
+	until(r, label, version, func() kmsg.Request { return q }, func(p *kmsg.TxnOffsetCommitResponse) bool {
 		return len(p.Topics) != 1 || len(p.Topics[0].Partitions) == 0 || !passing(p.Topics[0].Partitions[0].ErrorCode)
 	})
+}
+
+// commitOffsets commits offsets in a transaction, for nobody of the group.
+func (r *run) commitOffsets(label string, version int16, p producer, group string, offset int64) {
+	q := kmsg.NewPtrTxnOffsetCommitRequest()
+	q.TransactionalID, q.ProducerID, q.ProducerEpoch, q.Group, q.Generation = p.txn, p.id, p.epoch, group, -1
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic, t.TopicID = fixTopic, r.id(fixTopic)
+	one := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	one.Offset, one.LeaderEpoch = offset, -1
+	t.Partitions = append(t.Partitions, one)
+	q.Topics = append(q.Topics, t)
+	r.tryOffsets(label, version, q)
 }
 
 // end ends the transaction, and returns the producer with the epoch that it goes on with.
@@ -329,11 +333,11 @@ func transactionalOffsets(r *run) {
 		bt.Topic = fixTopic
 		bt.Partitions = append(bt.Partitions, kmsg.NewTxnOffsetCommitRequestTopicPartition())
 		bad.Topics = append(bad.Topics, bt)
-		ask[*kmsg.TxnOffsetCommitResponse](r, "as a member", v, bad)
+		r.tryOffsets("as a member", v, bad)
 		bad.Generation, bad.MemberID, bad.Group = -1, "", ""
-		ask[*kmsg.TxnOffsetCommitResponse](r, "empty group", v, bad)
+		r.tryOffsets("empty group", v, bad)
 		bad.Group, bad.Topics[0].Topic = group, "no-such-topic"
-		ask[*kmsg.TxnOffsetCommitResponse](r, "unknown topic", v, bad)
+		r.tryOffsets("unknown topic", v, bad)
 	}
 }
 
@@ -407,6 +411,44 @@ func writtenMarkers(r *run) {
 		}
 	}
 	r.reads("in the end", "tm", 0)
+	r.strictMarkers()
+}
+
+// strictMarkers writes markers that say which version their transaction is of, while it is open and after its end, also where
+// both epochs are too low.
+func (r *run) strictMarkers() {
+	r.createTopic("tm-strict", 1)
+	const coordinator = 9
+	for n, version := range []int8{0, 1, 2, 3} {
+		p := r.initNew(fmt.Sprint("init strict ", version), 4, fmt.Sprint("tm-strict-", version))
+		p = r.initNew(fmt.Sprint("init strict again ", version), 4, p.txn)
+		write := func(label string, epoch int16, coordinator int32) {
+			q := kmsg.NewPtrWriteTxnMarkersRequest()
+			m := kmsg.NewWriteTxnMarkersRequestMarker()
+			m.ProducerID, m.ProducerEpoch, m.CoordinatorEpoch, m.TransactionVersion = p.id, epoch, coordinator, version
+			t := kmsg.NewWriteTxnMarkersRequestMarkerTopic()
+			t.Topic, t.Partitions = "tm-strict", []int32{0}
+			m.Topics = append(m.Topics, t)
+			q.Markers = append(q.Markers, m)
+			ask[*kmsg.WriteTxnMarkersResponse](r, fmt.Sprintf("version %d, %s", version, label), 2, q)
+		}
+		begin := func(sequence int32) {
+			r.addPartitions(fmt.Sprint("add strict ", version), 3, p, "tm-strict", 0)
+			r.transactional(fmt.Sprint("open strict ", version), 11, p, "tm-strict", 0, sequence)
+		}
+		begin(0)
+		write("no coordinator before", p.epoch-1, coordinator)
+		write("same epoch, open", p.epoch, coordinator)
+		write("same epoch, ended", p.epoch, coordinator)
+		begin(2)
+		write("both too low, open", p.epoch-1, coordinator-1)
+		write("coordinator too low, open", p.epoch, coordinator-1)
+		write("same epoch, open again", p.epoch, coordinator)
+		write("higher epoch", p.epoch+1, coordinator)
+		write("both too low, ended", p.epoch, coordinator-1)
+		write("coordinator too low, ended", p.epoch+1, coordinator-1)
+		r.readsNow(fmt.Sprint("strict ", n), "tm-strict", 0)
+	}
 }
 
 // verifyOnly asks, as brokers do, whether partitions belong to transactions.
