@@ -57,6 +57,18 @@ func (c children) Command(s engine.NodeSpec) (string, []string, error) {
 	return self, []string{"child", s.Listen, c.folder}, err
 }
 
+func (c children) Check(ctx context.Context, s engine.NodeSpec) error {
+	if s.Listen == "broken" {
+		return nil // it ends by itself
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 func (c children) Probe(ctx context.Context, s engine.NodeSpec) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", s.Listen)
@@ -233,6 +245,33 @@ func TestChangedAndRemovedSpecs(t *testing.T) {
 	if alive(second.PID) {
 		t.Fatal("a removed node runs on")
 	}
+}
+
+// A5: somebody else at the node's address is not taken for the node, and it starts once the address is free.
+func TestTakenAddressIsToldAndNotTakenForReady(t *testing.T) {
+	e := newEnv(t)
+	other, err := net.Listen("tcp", e.spec.Listen)
+	must(t, err)
+	defer other.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	changes := e.store.Watch(ctx, engine.StatusPrefix("h"), 0)
+	e.start()
+	e.want(e.spec)
+	for seen := 0; seen < 3; {
+		event, open := <-changes
+		if !open {
+			t.Fatal("no more reports")
+		}
+		s, err := engine.Decode[engine.NodeStatus](event.Item.Value)
+		must(t, err)
+		if s.State != engine.Failed || !strings.Contains(s.Message, "address already in use") {
+			t.Fatalf("reported %+v", s)
+		}
+		seen++
+	}
+	must(t, other.Close())
+	e.await(ready)
 }
 
 func TestFailingNodeSaysWhyAndKeepsNoOtherWaiting(t *testing.T) {

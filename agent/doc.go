@@ -17,6 +17,8 @@
 //	    that is killed leaves its nodes running for the next one.
 //	A4  A process that stops answering is killed, never doubled: the kernel
 //	    frees its log's lock only when it is dead.
+//	A5  A node is never taken for ready by what another process answers: it is
+//	    started only where its addresses are free.
 //
 // Files: agent.go (specs), node.go (one node's supervisor), report.go (status).
 package agent

@@ -124,6 +124,9 @@ func (n *node) start(ctx context.Context) bool {
 	n.rotate()
 	path, args, err := n.engine.Command(n.spec)
 	if err == nil {
+		err = n.engine.Check(ctx, n.spec)
+	}
+	if err == nil {
 		n.process, err = proc.Start(ctx, proc.Spec{Path: path, Args: args, LogFile: n.agent.logFile(n.spec)})
 	}
 	if err != nil {

@@ -106,6 +106,9 @@ type Engine interface {
 	// Command gives the program and its arguments that run the node in the
 	// foreground until it gets SIGTERM.
 	Command(spec NodeSpec) (path string, args []string, err error)
+	// Check says what keeps a node that does not run from being started, such as another process at its addresses: what that
+	// one answers to Probe would be taken for the node's.
+	Check(ctx context.Context, spec NodeSpec) error
 	// Probe returns nil once the node serves its clients. It is called every
 	// few milliseconds while a node starts, so it must be cheap; ctx bounds it.
 	Probe(ctx context.Context, spec NodeSpec) error

@@ -18,6 +18,7 @@ func (a *API) describeUserScramCredentials(_ context.Context, c caller, req *kms
 		resp.ErrorCode, resp.ErrorMessage = int16(code), message(code, nil)
 		return resp
 	}
+	resp.ErrorMessage = kmsg.StringPtr("") // as Apache Kafka says it
 	mentions := make(map[string]int, len(req.Users))
 	for _, user := range req.Users {
 		mentions[user.Name]++

@@ -12,12 +12,13 @@ import (
 func TestDescribeUserScramCredentials(t *testing.T) {
 	c := newEnv(t, options{}).dial()
 	q := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
-	if resp := ask[*kmsg.DescribeUserSCRAMCredentialsResponse](c, 0, q); resp.ErrorCode != 0 || len(resp.Results) != 0 {
+	resp := ask[*kmsg.DescribeUserSCRAMCredentialsResponse](c, 0, q)
+	if resp.ErrorCode != 0 || len(resp.Results) != 0 || resp.ErrorMessage == nil || *resp.ErrorMessage != "" {
 		t.Errorf("all users: %+v", resp)
 	}
 	q.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "alice"}, {Name: "bob"}, {Name: "alice"}}
 	want := map[string]kerr.Code{"alice": kerr.DuplicateResource, "bob": kerr.ResourceNotFound}
-	resp := ask[*kmsg.DescribeUserSCRAMCredentialsResponse](c, 0, q)
+	resp = ask[*kmsg.DescribeUserSCRAMCredentialsResponse](c, 0, q)
 	for _, one := range resp.Results {
 		if kerr.Code(one.ErrorCode) != want[one.User] || one.ErrorMessage == nil {
 			t.Errorf("%+v, want %v", one, want[one.User])

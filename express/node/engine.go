@@ -56,6 +56,25 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	return e.Binary, args, nil
 }
 
+// Check tries to listen where the broker will.
+func (e Engine) Check(ctx context.Context, s engine.NodeSpec) error {
+	var faults []error
+	for _, address := range []string{s.Listen, s.Metrics} {
+		if address == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("its address cannot be taken, another process may have it: %w", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // errNoAnswer: something listens, but it does not speak Kafka.
 var errNoAnswer = errors.New("not a kafka answer")
 

@@ -69,6 +69,11 @@ func listSingles() []single {
 			q.Components = append(q.Components, c)
 			return q
 		}},
+		{name: "describe-scram", key: kmsg.DescribeUserSCRAMCredentials, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+			q.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "nobody"}, {Name: "somebody"}}
+			return q
+		}},
 		{name: "list-transactions", key: kmsg.ListTransactions, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrListTransactionsRequest()
 			q.StateFilters, q.ProducerIDFilters = []string{"Ongoing"}, []int64{invented + 7}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,6 +144,50 @@ func TestServeLivesUpToItsContract(t *testing.T) {
 	if got := ok(t, "", "consume", "t", "--bootstrap="+again.Bootstrap); got != "one\ntwo\n" {
 		t.Errorf("after a restart: read %q", got)
 	}
+}
+
+// Another process at the Kafka address is not taken for the broker, whatever it answers; once it has gone, the broker comes up.
+func TestServeWhoseKafkaPortIsTakenIsNotReady(t *testing.T) {
+	first := harness.StartMillrace(t, harness.MillraceOptions{})
+	api := fmt.Sprintf("127.0.0.1:%d", harness.FreePorts(t, 1))
+	command := exec.Command(harness.MillraceBinary(t), "serve", "--data", filepath.Join(t.TempDir(), "data"), "--listen", api, "--kafka", first.Bootstrap)
+	harness.StartProcess(t, "the second serve", filepath.Join(t.TempDir(), "serve.log"), command)
+	ask := func(path string) (int, string, error) {
+		resp, err := http.Get("http://" + api + path)
+		if err != nil {
+			return 0, "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body), err
+	}
+	var answered []int
+	harness.Eventually(t, 20*time.Second, "it says why it is not ready", func(context.Context) error {
+		code, _, err := ask("/healthz")
+		if err != nil {
+			return err
+		}
+		answered = append(answered, code)
+		if code, body, err := ask("/readyz"); err != nil || code != 503 || !strings.Contains(body, "address already in use") {
+			return fmt.Errorf("/readyz: %d %s %w", code, body, err)
+		}
+		return nil
+	})
+	for range 20 {
+		if code, _, err := ask("/healthz"); err != nil || code != 503 {
+			t.Fatalf("/healthz: %d %v", code, err)
+		}
+	}
+	if slices.Contains(answered, 200) {
+		t.Error("/healthz was 200 while another process had the address")
+	}
+	first.Stop(t)
+	harness.Eventually(t, 30*time.Second, "it is ready once the address is free", func(context.Context) error {
+		if code, body, err := ask("/healthz"); err != nil || code != 200 {
+			return fmt.Errorf("/healthz: %d %s %w", code, body, err)
+		}
+		return nil
+	})
 }
 
 // alive says whether a process runs; one that has ended and that nobody has waited for does not.
