@@ -65,8 +65,11 @@ func TestCheckOpensWhatLooksWrong(t *testing.T) {
 		if b, err := Check(bytes.Clone(lies), limits); err != nil || b.MaxTimestamp() != ms+5 {
 			t.Errorf("%v: %v, largest timestamp %d", codec, err, b.MaxTimestamp())
 		}
+		early := build(t, Options{Codec: codec}, []Record{{Timestamp: 1}, {Timestamp: ms}})
+		_, err := Check(early, limits)
+		wantBad(t, err, ErrTimestamp, 1, 0)
 		late := build(t, Options{Codec: codec}, []Record{{Timestamp: ms}, {Timestamp: ms + 2*3_600_000}, {Timestamp: None}, {Timestamp: 1}})
-		_, err := Check(late, limits)
+		_, err = Check(late, limits)
 		wantBad(t, err, ErrTimestamp, 2, 1, 3)
 	}
 }
