@@ -19,6 +19,6 @@
 //
 // Files: suite_test.go (the two tests), client_test.go (client programs), kcat_test.go, console_test.go (clients that are
 // commands), answers_test.go (recorded answers), records_test.go (what is written, and comparing), scenario_*_test.go,
-// matrix_test.go (everyone reads everyone), streams_test.go, flights_test.go (examples/flights),
-// group_records_test.go (what Apache Kafka writes of groups, for express/group), clients/ (the programs).
+// matrix_test.go (everyone reads everyone), known_test.go (what passed before), streams_test.go, flights_test.go
+// (examples/flights), group_records_test.go (what Apache Kafka writes of groups, for express/group), clients/ (the programs).
 package conformance

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 
 import kafka
 from kafka import errors
@@ -160,6 +161,18 @@ class Driver:
             consumer.partitions_for_topic(topic)
         return consumer
 
+    @staticmethod
+    def commit(consumer, position, r):
+        """Commit; where a rebalance has begun meanwhile, finish it and commit again, as the client's error asks for."""
+        deadline = time.monotonic() + r["seconds"]
+        while True:
+            try:
+                return consumer.commit(position)
+            except errors.RebalanceInProgressError:
+                if time.monotonic() > deadline:
+                    raise
+                consumer.poll(timeout_ms=100)
+
     def op_group_read(self, r):
         consumer = self.group(r)
         try:
@@ -168,7 +181,7 @@ class Driver:
             for message in self.read(consumer, r):
                 out.append(answer(message))
                 position[TopicPartition(message.topic, message.partition)] = OffsetAndMetadata(message.offset + 1, "", -1)
-            consumer.commit(position)
+            self.commit(consumer, position, r)
             return {"records": out}
         finally:
             consumer.close(autocommit=False)
@@ -181,8 +194,10 @@ class Driver:
             for message in self.read(consumer, r):
                 digests.add(message.topic, message.key, message.value)
                 position[(message.topic, message.partition)] = message.offset + 1
-            consumer.commit(
-                {TopicPartition(*where): OffsetAndMetadata(offset, "", -1) for where, offset in position.items()}
+            self.commit(
+                consumer,
+                {TopicPartition(*where): OffsetAndMetadata(offset, "", -1) for where, offset in position.items()},
+                r,
             )
             return digests.finish()
         finally:
