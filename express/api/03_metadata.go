@@ -18,7 +18,7 @@ import (
 //   - v10 topic ids in answers (KIP-516), v11 no cluster operations, v12 topics asked for by id
 //   - v13 an error of the whole request (KIP-1102)
 //
-// Partitions show replicas as a cluster with copies would: see placements. A topic that is created on the
+// Partitions show replicas as a cluster with copies would: see catalog.Catalog.Replicas. A topic that is created on the
 // way is in the answer at once, with its leaders, because creating it waits for the view.
 
 // autoCreateMost bounds how many topics one request may create by asking for them.
@@ -168,10 +168,9 @@ func (a *API) metadataTopic(c caller, t *catalog.Topic, ops bool) kmsg.MetadataR
 	if ops {
 		out.AuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeTopic, t.Name)
 	}
-	places := a.placements(t)
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i := range out.Partitions {
-		place := places.of(i)
+		place := a.place(t, i)
 		p := &out.Partitions[i]
 		p.Partition, p.ErrorCode = int32(i), int16(place.code)
 		p.Leader, p.LeaderEpoch = place.leader, place.epoch

@@ -12,7 +12,8 @@ import (
 // ElectLeaders: v0-2. v1 unclean elections (KIP-460), v2 flexible.
 //
 // The owner of a partition is its first replica, and so its preferred leader: as long as it is live there is nothing to
-// elect. When it is away nobody else can be elected: what it acknowledged is in its log.
+// elect, also while the partition is on its way to another broker. When it is away nobody else can be elected: what it
+// acknowledged is in its log. Leaders are evened out by the controller without being asked.
 
 // Kinds of elections.
 const (

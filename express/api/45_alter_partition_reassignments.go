@@ -2,20 +2,24 @@ package api
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // AlterPartitionReassignments: v0-1. v1 may forbid a change of the replication factor (KIP-860).
 //
-// Of replicas only the first means something here: it owns the partition. It may be the present owner only: giving a
-// partition to another broker is not possible yet. So there is never a reassignment in progress that could be cancelled.
+// Of replicas only the first that is not draining means something here: it shall own the partition. A reassignment is in
+// progress until the owner has given the partition to it, and cancelled when it is sent back to its owner.
 
-func (a *API) alterPartitionReassignments(_ context.Context, c caller, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
+func (a *API) alterPartitionReassignments(ctx context.Context, c caller, req *kmsg.AlterPartitionAssignmentsRequest) *kmsg.AlterPartitionAssignmentsResponse {
+	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
+	defer cancel()
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	partitions := 0
@@ -37,50 +41,82 @@ func (a *API) alterPartitionReassignments(_ context.Context, c caller, req *kmsg
 	if len(req.Topics) == 0 {
 		resp.ErrorMessage = new(string) // empty, not null, as in Kafka
 	}
+	moves := make(map[topic.Partition]catalog.Move) // of a partition that is named twice, the last counts
 	for _, in := range req.Topics {
 		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		out.Topic = in.Topic
 		t, _ := a.catalog.Topic(in.Topic)
 		for _, p := range in.Partitions {
-			part := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
-			part.Partition = p.Partition
-			if err := a.reassign(t, in.Topic, p, req); err != nil {
-				code := a.code(err)
-				part.ErrorCode = int16(code)
-				if code != kerr.NoReassignmentInProgress {
-					part.ErrorMessage = message(code, err)
-				}
+			m, err := a.reassign(t, in.Topic, p, req)
+			if err == nil {
+				moves[m.ID] = m
 			}
-			out.Partitions = append(out.Partitions, part)
+			out.Partitions = append(out.Partitions, a.reassigned(p.Partition, err))
 		}
 		resp.Topics = append(resp.Topics, out)
+	}
+	if err := a.catalog.Move(ctx, slices.Collect(maps.Values(moves))); err != nil {
+		a.failReassignments(resp, err)
 	}
 	return resp
 }
 
-// reassign checks one reassignment; nil says that it is in force. t is nil for an unknown topic.
+// reassigned is the answer for one partition.
+func (a *API) reassigned(index int32, err error) kmsg.AlterPartitionAssignmentsResponseTopicPartition {
+	out := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+	out.Partition = index
+	if code := a.code(err); code != kerr.None {
+		out.ErrorCode = int16(code)
+		if code != kerr.NoReassignmentInProgress {
+			out.ErrorMessage = message(code, err)
+		}
+	}
+	return out
+}
+
+// failReassignments says of all that were to be in force that they may not be.
+func (a *API) failReassignments(resp *kmsg.AlterPartitionAssignmentsResponse, err error) {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == 0 {
+				*p = a.reassigned(p.Partition, err)
+			}
+		}
+	}
+}
+
+// reassign checks one reassignment and gives the order that it means. t is nil for an unknown topic.
 func (a *API) reassign(t *catalog.Topic, name string, p kmsg.AlterPartitionAssignmentsRequestTopicPartition,
 	req *kmsg.AlterPartitionAssignmentsRequest,
-) error {
+) (catalog.Move, error) {
 	switch {
 	case t == nil:
-		return say(kerr.UnknownTopicOrPartition, "Unable to find a topic named %s.", clip(name))
+		return catalog.Move{}, say(kerr.UnknownTopicOrPartition, "Unable to find a topic named %s.", clip(name))
 	case p.Partition < 0 || int(p.Partition) >= len(t.Partitions):
-		return say(kerr.UnknownTopicOrPartition, "Unable to find partition %s:%d.", clip(name), p.Partition)
-	case p.Replicas == nil:
-		return kerr.NoReassignmentInProgress
+		return catalog.Move{}, say(kerr.UnknownTopicOrPartition, "Unable to find partition %s:%d.", clip(name), p.Partition)
+	}
+	part := t.Partitions[p.Partition]
+	m := catalog.Move{ID: topic.Partition{Topic: t.ID, Index: p.Partition}, From: part.Owner}
+	if p.Replicas == nil {
+		if part.To == 0 {
+			return m, kerr.NoReassignmentInProgress
+		}
+		return m, nil
 	}
 	if err := a.checkReplicas(p.Replicas); err != nil {
-		return err
+		return m, err
 	}
-	now := len(a.placements(t).of(int(p.Partition)).replicas)
+	now := len(a.place(t, int(p.Partition)).replicas)
 	if req.Version >= 1 && !req.AllowReplicationFactorChange && len(p.Replicas) != now {
-		return say(kerr.InvalidReplicationFactor, "The replication factor is changed from %d to %d", now, len(p.Replicas))
+		return m, say(kerr.InvalidReplicationFactor, "The replication factor is changed from %d to %d", now, len(p.Replicas))
 	}
-	if owner := t.Partitions[p.Partition].Owner; p.Replicas[0] != owner {
-		return say(kerr.InvalidReplicaAssignment, "The partition is broker %d's; it cannot be moved to another one yet.", owner)
+	for _, id := range p.Replicas {
+		if b, ok := a.broker(id); ok && !b.Draining {
+			m.To = id
+			return m, nil
+		}
 	}
-	return nil
+	return m, say(kerr.InvalidReplicaAssignment, "The manual partition assignment includes only brokers that are being drained.")
 }
 
 // checkReplicas checks a list of replicas by itself.

@@ -104,9 +104,8 @@ func (a *API) partitionsPage(c caller, t *catalog.Topic, first, end int) kmsg.De
 	out := kmsg.NewDescribeTopicPartitionsResponseTopic()
 	out.Topic, out.TopicID, out.IsInternal = kmsg.StringPtr(t.Name), t.ID, t.Internal
 	out.AuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeTopic, t.Name)
-	places := a.placements(t)
 	for i := first; i < end; i++ {
-		place := places.of(i)
+		place := a.place(t, i)
 		p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 		p.Partition, p.ErrorCode = int32(i), int16(place.code)
 		p.LeaderID, p.LeaderEpoch = place.leader, place.epoch

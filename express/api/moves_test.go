@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,8 @@ func TestReassignments(t *testing.T) {
 	e := newEnv(t, options{})
 	e.create("orders", 2, nil)
 	e.moveAway("orders", 1, 7, 3)
+	e.put("brokers/8", `{"version":1,"incarnation":1,"host":"other","port":9008,"draining":true}`)
+	e.eventually(func() bool { return len(e.catalog.Brokers()) == 3 })
 	c := e.dial()
 	for _, tc := range []struct {
 		name      string
@@ -71,11 +74,16 @@ func TestReassignments(t *testing.T) {
 		{"to its owner", "orders", 0, []int32{1}, false, kerr.None},
 		{"to its owner, which is another", "orders", 1, []int32{7}, false, kerr.None},
 		{"to its owner and more", "orders", 0, []int32{1, 7}, false, kerr.None},
-		{"to another", "orders", 0, []int32{7}, false, kerr.InvalidReplicaAssignment},
+		{"to another", "orders", 0, []int32{7}, false, kerr.None},
+		{"to another, again", "orders", 0, []int32{7, 1, 8}, true, kerr.None},
+		{"cancelled while under way", "orders", 0, nil, false, kerr.None},
+		{"to one that drains, and one that does not", "orders", 0, []int32{8, 7}, false, kerr.None},
+		{"back to its owner", "orders", 0, []int32{1}, false, kerr.None},
+		{"to one that drains", "orders", 0, []int32{8}, false, kerr.InvalidReplicaAssignment},
 		{"to an unknown one", "orders", 0, []int32{1, 9}, false, kerr.InvalidReplicaAssignment},
 		{"twice the same", "orders", 0, []int32{1, 1}, false, kerr.InvalidReplicaAssignment},
 		{"to nobody", "orders", 0, []int32{}, false, kerr.InvalidReplicaAssignment},
-		{"with fewer copies", "orders", 0, []int32{1}, true, kerr.InvalidReplicationFactor},
+		{"with fewer copies", "orders", 0, []int32{7}, true, kerr.InvalidReplicationFactor},
 		{"cancelled", "orders", 0, nil, false, kerr.NoReassignmentInProgress},
 		{"unknown partition", "orders", 2, []int32{1}, false, kerr.UnknownTopicOrPartition},
 		{"negative partition", "orders", -1, nil, false, kerr.UnknownTopicOrPartition},
@@ -90,10 +98,42 @@ func TestReassignments(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}
-	list := ask[*kmsg.ListPartitionReassignmentsResponse](c, 0, kmsg.NewPtrListPartitionReassignmentsRequest())
-	if list.ErrorCode != 0 || len(list.Topics) != 0 {
+	q := kmsg.NewPtrListPartitionReassignmentsRequest()
+	if list := ask[*kmsg.ListPartitionReassignmentsResponse](c, 0, q); list.ErrorCode != 0 || len(list.Topics) != 0 {
 		t.Errorf("in progress: %+v", list)
 	}
+}
+
+func TestReassignmentsInProgressAreListed(t *testing.T) {
+	e := newEnv(t, options{})
+	e.create("orders", 3, nil)
+	e.create("other", 1, nil)
+	e.moveAway("orders", 1, 7, 3)
+	c := e.dial()
+	q := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	q.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: "orders", Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{
+		{Partition: 0, Replicas: []int32{7}}, {Partition: 1, Replicas: []int32{1, 7}}, {Partition: 2, Replicas: []int32{7}},
+		{Partition: 2, Replicas: []int32{1}}, {Partition: 9, Replicas: []int32{1}}, // the last for a partition counts
+	}}}
+	ask[*kmsg.AlterPartitionAssignmentsResponse](c, 1, q)
+	list := func(topics []kmsg.ListPartitionReassignmentsRequestTopic, want string) {
+		t.Helper()
+		q := kmsg.NewPtrListPartitionReassignmentsRequest()
+		q.Topics = topics
+		got := ""
+		for _, tp := range ask[*kmsg.ListPartitionReassignmentsResponse](c, 0, q).Topics {
+			for _, p := range tp.Partitions {
+				got += fmt.Sprintf("%s-%d %v +%v -%v ", tp.Topic, p.Partition, p.Replicas, p.AddingReplicas, p.RemovingReplicas)
+			}
+		}
+		if got != want {
+			t.Errorf("in progress: %q, want %q", got, want)
+		}
+	}
+	first, second := "orders-0 [7 1] +[7] -[1] ", "orders-1 [1 7] +[1] -[7] "
+	list(nil, first+second)
+	list([]kmsg.ListPartitionReassignmentsRequestTopic{{Topic: "orders", Partitions: []int32{2, 1}}, {Topic: "nope"}, {Topic: "other", Partitions: []int32{0}}}, second)
+	list([]kmsg.ListPartitionReassignmentsRequestTopic{{Topic: "orders"}}, "")
 }
 
 // A text for each partition must not make a small request's answer large.

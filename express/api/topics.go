@@ -1,8 +1,6 @@
 package api
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/catalog"
@@ -61,47 +59,15 @@ type placement struct {
 	replicas, isr, offln []int32
 }
 
-// placements works out the placement of partitions of one topic. Partitions of one owner share slices.
-type placements struct {
-	topic   *catalog.Topic
-	brokers []catalog.Broker
-	byOwner map[int32]placement
-}
-
-func (a *API) placements(t *catalog.Topic) *placements {
-	return &placements{topic: t, brokers: a.catalog.Brokers(), byOwner: make(map[int32]placement)}
-}
-
-// of gives the placement of one partition.
-func (p *placements) of(index int) placement {
-	part := p.topic.Partitions[index]
-	place, ok := p.byOwner[part.Owner]
-	if !ok {
-		place = p.make(part.Owner)
-		p.byOwner[part.Owner] = place
+// place says where a partition is. While its owner is away there is no leader.
+func (a *API) place(t *catalog.Topic, index int) placement {
+	part := t.Partitions[index]
+	replicas, isr := a.catalog.Replicas(t, index)
+	p := placement{leader: part.Owner, epoch: part.Epoch, replicas: replicas, isr: isr, offln: []int32{}}
+	if away := len(replicas) - len(isr); away > 0 || len(replicas) == 0 {
+		p.code, p.leader, p.offln = kerr.LeaderNotAvailable, -1, replicas[:away]
 	}
-	place.epoch = part.Epoch
-	return place
-}
-
-// make names as replicas the owner and then the brokers after it, as many as were asked for at the topic's
-// creation and are live: clients and tools expect to see copies, and any broker can serve what is stored.
-// The owner is always among them; while it is away there is no leader.
-func (p *placements) make(owner int32) placement {
-	at := slices.IndexFunc(p.brokers, func(b catalog.Broker) bool { return b.ID == owner })
-	if at < 0 {
-		place := placement{code: kerr.LeaderNotAvailable, leader: -1, replicas: []int32{}, isr: []int32{}, offln: []int32{}}
-		if owner >= 0 {
-			place.replicas, place.offln = []int32{owner}, []int32{owner}
-		}
-		return place
-	}
-	n := min(int(p.topic.ReplicationFactor), len(p.brokers))
-	live := make([]int32, 0, max(n, 1))
-	for i := range max(n, 1) {
-		live = append(live, p.brokers[(at+i)%len(p.brokers)].ID)
-	}
-	return placement{leader: owner, replicas: live, isr: live, offln: []int32{}}
+	return p
 }
 
 // pointer gives the address of a copy; nil for the empty string, which is null on the wire.

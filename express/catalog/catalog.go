@@ -36,6 +36,11 @@ var (
 	// ErrFenced is returned by Run and Register when another incarnation of this broker has registered
 	// since: this process must end.
 	ErrFenced = errors.New("another incarnation of this broker has registered")
+	// ErrNotReleased is returned by Release when the partition is still ours, and no earlier call can take it
+	// away any more.
+	ErrNotReleased = errors.New("partition is not released")
+	// ErrNotOwner: the partition is not this broker's, or not at this epoch.
+	ErrNotOwner = errors.New("partition belongs to another broker or epoch")
 )
 
 // Topic is one topic as of a moment. It is immutable; a change makes a new one.
@@ -51,8 +56,19 @@ type Topic struct {
 
 // Partition is who owns one partition.
 type Partition struct {
-	Owner int32 // broker id; -1 none
-	Epoch int32 // leader epoch
+	Owner       int32  // broker id; -1 none
+	Epoch       int32  // leader epoch
+	To          int32  // broker id that the owner shall release the partition to; 0 none
+	Incarnation uint64 // of the owner that serves this epoch, or will
+	Tail        string // key of the object that the owner must import before it serves; "" none
+}
+
+// Destination is the broker that will own the partition when what is ordered is done.
+func (p Partition) Destination() int32 {
+	if p.To != 0 {
+		return p.To
+	}
+	return p.Owner
 }
 
 // Broker is a registered, live broker.
@@ -62,6 +78,9 @@ type Broker struct {
 	Host        string // where clients reach it
 	Port        int32
 	Rack        string // zone; "" unknown
+	Draining    bool   // takes no partitions, and shall lose those it has
+
+	rev int64 // of its registration; 0 unknown
 }
 
 // Config says which cluster and who we are.
@@ -120,7 +139,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
 	c.quotas.Store(quota.NewTable(nil))
 	c.telemetry.Store(telemetry.NewTable(nil))
 	c.ids = newProducerIDs()
-	c.reg.wake = make(chan struct{}, 1)
+	c.reg.wake, c.reg.turn = make(chan struct{}, 1), make(chan struct{}, 1)
 	if c.clusterID, err = c.openCluster(ctx); err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
@@ -152,7 +171,7 @@ func (c *Catalog) openCluster(ctx context.Context) (string, error) {
 // ClusterID is Kafka's cluster id: 22 characters, made by the cluster's first Open.
 func (c *Catalog) ClusterID() string { return c.clusterID }
 
-// Self is this broker, as it registers itself.
+// Self is this broker as it registers itself, but for Draining, which Brokers tells.
 func (c *Catalog) Self() Broker { return c.cfg.Self }
 
 // Topic finds a topic by name.
@@ -192,15 +211,6 @@ func (c *Catalog) Brokers() []Broker {
 	return c.view.brokers
 }
 
-// Controller is the id of the live broker that answers for the cluster, the lowest; -1 when none is live.
-func (c *Catalog) Controller() int32 {
-	brokers := c.Brokers()
-	if len(brokers) == 0 {
-		return -1
-	}
-	return brokers[0].ID
-}
-
 // BrokerSettings is the effective configuration of this broker. Ask again at each use: it changes.
 func (c *Catalog) BrokerSettings() *settings.Broker {
 	c.mu.RLock()
@@ -223,6 +233,14 @@ func (c *Catalog) ConfiguredGroups() []string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return slices.Sorted(maps.Keys(c.view.groups))
+}
+
+// Changed gives a channel that is closed after the next changes to brokers, topics or anything else here have
+// entered the view and the subscribers know them. Ask for it before reading.
+func (c *Catalog) Changed() <-chan struct{} {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.changed
 }
 
 // Subscribe calls f in order after each change of a topic has entered the view; old is nil for a topic that

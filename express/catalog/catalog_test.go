@@ -340,6 +340,7 @@ func TestCrashBetweenBatchesIsSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory(t)
 		c := start(t, store, self(1, 1))
+		campaign(t, c)
 		writes := 0
 		store.fail(func([]kv.Op) error {
 			if writes++; writes > 2 {
@@ -384,6 +385,7 @@ func TestUnreadableTopicIsNotSwept(t *testing.T) {
 		put(t, store, "topics/orders", `{"version":99,"shape":"of the future"}`)
 		store.cutWatches()
 		fresh := start(t, store, self(0, 1)) // never read it, and is now the one who sweeps
+		campaign(t, fresh)
 		<-time.After(3 * sweepAfter)
 		synctest.Wait()
 		if items, _, _ := store.List(t.Context(), prefix+"partitions/"); len(items) != 2 {
@@ -708,7 +710,7 @@ func TestAddPartitions(t *testing.T) {
 		wg.Wait()
 		synctest.Wait()
 		tp, _ = b.Topic("orders")
-		if len(tp.Partitions) != 203 || tp.Partitions[2] != (Partition{Owner: 2, Epoch: 7}) {
+		if len(tp.Partitions) != 203 || tp.Partitions[2] != (Partition{Owner: 2, Epoch: 7, Incarnation: 1}) {
 			t.Errorf("%d partitions, %+v", len(tp.Partitions), tp.Partitions[2])
 		}
 		for i, p := range tp.Partitions {
@@ -895,20 +897,6 @@ func TestProducerIDsWhileTheStoreIsAway(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestPlaceSpreadsByLeastLeaders(t *testing.T) {
-	f := func(n int, brokers []int32, load map[int32]int, want ...int32) {
-		t.Helper()
-		if got := place(n, brokers, load); !slices.Equal(got, want) {
-			t.Errorf("%v, want %v", got, want)
-		}
-	}
-	f(3, nil, map[int32]int{})
-	f(3, []int32{1}, map[int32]int{1: 7}, 1, 1, 1)
-	f(4, []int32{1, 2, 3}, map[int32]int{}, 1, 2, 3, 1)
-	f(4, []int32{1, 2, 3}, map[int32]int{1: 3, 2: 1}, 3, 2, 3, 2)
-	f(2, []int32{1, 2}, map[int32]int{1: 1, 9: 4}, 2, 1)
 }
 
 // Old events that a listing already had must not take the view back (C3).

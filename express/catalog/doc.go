@@ -9,8 +9,10 @@
 //
 //	cluster                       the cluster's id and the version of this format
 //	topics/<name>                 id, number of partitions, replication factor, configs
-//	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation
-//	brokers/<id>                  a live broker, under its lease
+//	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation; the broker that it shall move
+//	                              to, and the tail that its owner must import first
+//	brokers/<id>                  a live broker, under its lease; whether it is draining
+//	controller                    the broker that plans for the cluster, under the lease of its registration
 //	configs/brokers/<id|default>  broker configurations set at runtime
 //	configs/client-metrics/<name> telemetry subscriptions, the name escaped
 //	quotas/<entity>               client quotas, under quota.Entity.Key
@@ -23,10 +25,20 @@
 // C3: The leader epoch of a partition only grows: whoever changes a partition's record compares it first.
 // C4: A value that cannot be read is logged and left out; what it described keeps its last readable state.
 // C5: A broker whose registration was taken over by another incarnation never registers again (ErrFenced).
+// C6: The owner of a partition changes only by Release, called by the incarnation that serves it; the same
+// broker's next incarnation claims what it finds (Claim, ClaimOne). So one incarnation at most may serve an
+// epoch, whatever answers are lost: Release says that a partition is still ours only after a write of its
+// own that makes every earlier attempt fail.
+// C7: A new owner serves a partition with a tail only after Imported: nothing but the owner clears a tail.
+// C8: No partition is created at a broker, or released to one, that has set draining or withdrawn its
+// registration: both compare the registration that they go by. So a broker that drains and sees that it owns
+// nothing will own nothing. The last broker of a cluster is excepted, as far as creation goes.
+// C9: One process at most is elected controller, and its office ends with its registration. Orders to move
+// (To) may come from anybody; they are compared and swapped, and change nothing until the owner follows.
 //
 // Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
 // before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to
-// topics), follow.go (the watch), register.go (lease), claim.go, topics.go, configs.go, place.go,
-// producerid.go, quotas.go,
+// topics), follow.go (the watch), register.go (lease), claim.go, handover.go (C6,
+// C7), move.go, elect.go, topics.go, place.go, replicas.go, configs.go, producerid.go, quotas.go,
 // subscriptions.go, sweep.go.
 package catalog

@@ -31,14 +31,31 @@ type topicRecord struct {
 	rev int64
 }
 
-// partitionRecord says who owns a partition.
+// partitionRecord says who owns a partition. There is one in memory for each, so it is kept small.
 type partitionRecord struct {
-	Version     int    `json:"version"`
+	Version     int32  `json:"version"`
 	Owner       int32  `json:"owner"`
 	Epoch       int32  `json:"epoch"`
+	To          int32  `json:"to,omitempty"`
 	Incarnation uint64 `json:"incarnation"` // of the owner that serves or will serve this epoch
+	Tail        string `json:"tail,omitempty"`
 
 	rev int64 // 0: not known
+}
+
+// partition is what readers see of the record.
+func (r partitionRecord) partition() Partition {
+	return Partition{Owner: r.Owner, Epoch: r.Epoch, Incarnation: r.Incarnation, To: r.To, Tail: r.Tail}
+}
+
+// newRecord is the record of a partition that nobody has served.
+func newRecord(p Partition) partitionRecord {
+	return partitionRecord{Version: formatVersion, Owner: p.Owner, Epoch: p.Epoch, Incarnation: p.Incarnation}
+}
+
+// servedBy tells whether it is this very process that serves the partition at epoch.
+func (r partitionRecord) servedBy(b Broker, epoch int32) bool {
+	return r.Owner == b.ID && r.Incarnation == b.Incarnation && r.Epoch == epoch
 }
 
 // brokerRecord is a live broker.
@@ -48,6 +65,14 @@ type brokerRecord struct {
 	Host        string `json:"host"`
 	Port        int32  `json:"port"`
 	Rack        string `json:"rack,omitempty"`
+	Draining    bool   `json:"draining,omitempty"`
+}
+
+// controllerRecord names the process that plans for the cluster, under the lease of its registration.
+type controllerRecord struct {
+	Version     int    `json:"version"`
+	Broker      int32  `json:"broker"`
+	Incarnation uint64 `json:"incarnation"`
 }
 
 // configRecord holds runtime configurations.

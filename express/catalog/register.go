@@ -14,12 +14,26 @@ import (
 // registration is this broker's lease. The zero value is not registered.
 type registration struct {
 	wake chan struct{} // capacity 1: something here has changed
+	turn chan struct{} // capacity 1: who has put a token in may write the record; may be held over a call to the store
 
-	mu    sync.Mutex // guards the rest; never held over a call to the store
-	want  bool       // Register was called and Deregister was not
-	lease kv.Lease   // nil: none
-	rev   int64      // of the record that was put under it
+	mu       sync.Mutex // guards the rest; never held over a call to the store
+	want     bool       // Register was called and Deregister was not
+	lease    kv.Lease   // nil: none
+	rev      int64      // of the record that was put under it
+	draining bool       // what the record says, or the next one will
 }
+
+// lock takes the turn.
+func (r *registration) lock(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *registration) unlock() { <-r.turn }
 
 func (c *Catalog) selfName() string { return strconv.Itoa(int(c.cfg.Self.ID)) }
 
@@ -39,38 +53,55 @@ func (c *Catalog) Register(ctx context.Context) error {
 }
 
 func (c *Catalog) registeredIn(v *view) bool {
-	for _, b := range v.brokers {
-		if b.ID == c.cfg.Self.ID {
-			return b.Incarnation == c.cfg.Self.Incarnation
-		}
-	}
-	return false
+	b, ok := v.brokerLocked(c.cfg.Self.ID)
+	return ok && b.Incarnation == c.cfg.Self.Incarnation
 }
 
 // register takes a new lease and puts the broker's record under it. Only the first time may it replace the
 // record of another incarnation.
 func (c *Catalog) register(ctx context.Context, first bool) (rev int64, err error) {
+	if err := c.reg.lock(ctx); err != nil {
+		return 0, unavailable("wait for the turn", err)
+	}
+	defer c.reg.unlock()
 	lease, err := c.kv.Grant(ctx, c.cfg.LeaseTTL)
 	if err != nil {
 		return 0, unavailable("grant lease", err)
 	}
 	rev, err = c.putRegistration(ctx, lease.ID(), first)
-	if err != nil {
-		if closeErr := lease.Close(ctx); closeErr != nil {
-			c.log.Warn("lease left to expire", "err", closeErr)
-		}
-		return 0, err
+	if err == nil && c.hold(lease, rev, first) {
+		c.wakeKeeper()
+		return rev, nil
 	}
+	if closeErr := lease.Close(ctx); closeErr != nil {
+		c.log.Warn("lease left to expire", "err", closeErr)
+	}
+	return rev, err
+}
+
+// hold keeps the lease of a new registration, unless it was withdrawn meanwhile.
+func (c *Catalog) hold(lease kv.Lease, rev int64, first bool) bool {
 	c.reg.mu.Lock()
+	defer c.reg.mu.Unlock()
+	if !first && !c.reg.want {
+		return false
+	}
 	c.reg.lease, c.reg.rev, c.reg.want = lease, rev, true
-	c.reg.mu.Unlock()
-	c.wakeKeeper()
-	return rev, nil
+	return true
+}
+
+// record is our registration as it shall stand now.
+func (c *Catalog) record() brokerRecord {
+	c.reg.mu.Lock()
+	defer c.reg.mu.Unlock()
+	self := c.cfg.Self
+	return brokerRecord{Version: formatVersion, Incarnation: self.Incarnation, Host: self.Host, Port: self.Port, Rack: self.Rack,
+		Draining: c.reg.draining}
 }
 
 func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first bool) (int64, error) {
 	self, key := c.cfg.Self, c.brokerKey(c.cfg.Self.ID)
-	value := encode(brokerRecord{Version: formatVersion, Incarnation: self.Incarnation, Host: self.Host, Port: self.Port, Rack: self.Rack})
+	value := encode(c.record())
 	for {
 		item, err := c.kv.Get(ctx, key)
 		if err != nil && !errors.Is(err, kv.ErrNotFound) {
@@ -90,6 +121,52 @@ func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first b
 			return 0, unavailable("write registration", err)
 		}
 	}
+}
+
+// SetDraining says in our registration, and in those that follow a lost lease, that this broker takes no
+// partitions and shall lose those it has, or that it does so no more. Once it has returned nil, whatever is
+// given to this broker by Release or at a creation was so before, and is in the view (C8). Before Register
+// it only prepares. After an error it may have happened, or happen later: ask again.
+func (c *Catalog) SetDraining(ctx context.Context, draining bool) error {
+	c.reg.mu.Lock()
+	c.reg.draining = draining
+	want := c.reg.want
+	c.reg.mu.Unlock()
+	if !want {
+		return nil
+	}
+	if err := c.rewriteRegistration(ctx); err != nil {
+		return fmt.Errorf("drain broker %d: %w", c.cfg.Self.ID, err)
+	}
+	return c.await(ctx, func(v *view) bool {
+		self, ok := v.brokerLocked(c.cfg.Self.ID)
+		return ok && self.Incarnation == c.cfg.Self.Incarnation && self.Draining == draining
+	})
+}
+
+// rewriteRegistration puts our record anew under the lease that it has. Without a lease, keepRegistered puts it.
+func (c *Catalog) rewriteRegistration(ctx context.Context) error {
+	if err := c.reg.lock(ctx); err != nil {
+		return unavailable("wait for the turn", err)
+	}
+	defer c.reg.unlock()
+	c.reg.mu.Lock()
+	lease := c.reg.lease
+	c.reg.mu.Unlock()
+	if lease == nil {
+		return nil
+	}
+	rev, err := c.putRegistration(ctx, lease.ID(), false)
+	if errors.Is(err, kv.ErrLeaseLost) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.reg.mu.Lock()
+	defer c.reg.mu.Unlock()
+	c.reg.rev = rev
+	return nil
 }
 
 // Deregister withdraws this broker at once. It is safe to call when it is not registered.

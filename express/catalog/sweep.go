@@ -28,7 +28,7 @@ func (c *Catalog) sweepLoop(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if c.Controller() == c.cfg.Self.ID {
+		if c.IsController() {
 			c.sweep(ctx, seen)
 		}
 	}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,19 +29,31 @@ type NewTopic struct {
 // Its errors match ErrTopicExists, ErrInvalidPartitions, ErrInvalidReplication, ErrInvalidAssignment,
 // ErrUnknownBroker, ErrUnavailable, topic.ErrInvalidName and settings.ErrInvalid.
 func (c *Catalog) CreateTopic(ctx context.Context, n NewTopic) (*Topic, error) {
-	t, err := c.plan(n)
-	if err != nil {
-		return nil, fmt.Errorf("create topic %q: %w", n.Name, err)
-	}
-	if n.ValidateOnly {
+	for {
+		t, err := c.createTopic(ctx, n)
+		if errors.Is(err, kv.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create topic %q: %w", n.Name, err)
+		}
 		return t, nil
 	}
-	rev, err := c.writeTopic(ctx, t)
+}
+
+// createTopic tries once; kv.ErrConflict says to try again.
+func (c *Catalog) createTopic(ctx context.Context, n NewTopic) (*Topic, error) {
+	live := roster(c.Brokers())
+	t, err := c.plan(n, live)
+	if err != nil || n.ValidateOnly {
+		return t, err
+	}
+	rev, err := c.writeTopic(ctx, t, live)
 	if err != nil {
-		return nil, fmt.Errorf("create topic %q: %w", n.Name, err)
+		return nil, err
 	}
 	if err := c.await(ctx, sawTopic(t.Name, rev)); err != nil {
-		return nil, fmt.Errorf("create topic %q: %w", n.Name, err)
+		return nil, err
 	}
 	if now, ok := c.TopicByID(t.ID); ok {
 		t = now
@@ -49,7 +62,7 @@ func (c *Catalog) CreateTopic(ctx context.Context, n NewTopic) (*Topic, error) {
 }
 
 // plan checks a new topic and gives it an id and owners.
-func (c *Catalog) plan(n NewTopic) (*Topic, error) {
+func (c *Catalog) plan(n NewTopic, live roster) (*Topic, error) {
 	b := c.BrokerSettings()
 	if err := topic.ValidateName(n.Name); err != nil {
 		return nil, err
@@ -66,7 +79,7 @@ func (c *Catalog) plan(n NewTopic) (*Topic, error) {
 		Settings: s, Created: c.clock.Now().UnixMilli(),
 	}
 	if n.Assignment != nil {
-		return t, c.planAssigned(t, n)
+		return t, c.planAssigned(t, n, live)
 	}
 	count := n.Partitions
 	if count == -1 {
@@ -81,29 +94,21 @@ func (c *Catalog) plan(n NewTopic) (*Topic, error) {
 	if t.ReplicationFactor < 1 {
 		return nil, fmt.Errorf("%w: %d; must be at least 1", ErrInvalidReplication, t.ReplicationFactor)
 	}
-	t.Partitions, err = c.placed(int(count))
+	t.Partitions, err = c.placed(int(count), nil, live)
 	return t, err
 }
 
-// placed gives new partitions to the live brokers.
-func (c *Catalog) placed(n int) ([]Partition, error) {
-	var ids []int32
-	for _, b := range c.Brokers() {
-		ids = append(ids, b.ID)
-	}
-	owners := place(n, ids, leaders(c.Topics()))
-	if owners == nil {
+// placed gives n new partitions, which follow those of a topic that there are, to the live brokers.
+func (c *Catalog) placed(n int, before []Partition, live roster) ([]Partition, error) {
+	if len(live) == 0 {
 		return nil, fmt.Errorf("%w: no broker is live", ErrUnavailable)
 	}
-	partitions := make([]Partition, n)
-	for i, id := range owners {
-		partitions[i].Owner = id
-	}
-	return partitions, nil
+	load := leaders(c.Topics())
+	return place(n, before, live.takers(load), load), nil
 }
 
 // planAssigned takes the owners and the replication factor from the assignment.
-func (c *Catalog) planAssigned(t *Topic, n NewTopic) error {
+func (c *Catalog) planAssigned(t *Topic, n NewTopic, live roster) error {
 	if n.Partitions != -1 && int(n.Partitions) != len(n.Assignment) {
 		return fmt.Errorf("%w: %d asked for, %d assigned", ErrInvalidPartitions, n.Partitions, len(n.Assignment))
 	}
@@ -118,7 +123,7 @@ func (c *Catalog) planAssigned(t *Topic, n NewTopic) error {
 		}
 		lists[i] = replicas
 	}
-	partitions, err := c.assigned(lists, len(lists[0]))
+	partitions, err := c.assigned(lists, len(lists[0]), live)
 	if err != nil {
 		return err
 	}
@@ -129,26 +134,29 @@ func (c *Catalog) planAssigned(t *Topic, n NewTopic) error {
 	return nil
 }
 
-// assigned checks lists of replicas, each of rf brokers, and gives each partition to the first of its list.
-func (c *Catalog) assigned(lists [][]int32, rf int) ([]Partition, error) {
-	live := make(map[int32]bool)
-	for _, b := range c.Brokers() {
-		live[b.ID] = true
-	}
+// assigned checks lists of replicas, each of rf brokers, and gives each partition to the first of its list
+// that takes partitions.
+func (c *Catalog) assigned(lists [][]int32, rf int, live roster) ([]Partition, error) {
 	partitions := make([]Partition, len(lists))
+	owners := make(map[int32]bool)
 	for i, replicas := range lists {
 		if len(replicas) == 0 || len(replicas) != rf {
 			return nil, fmt.Errorf("%w: partition %d has %d replicas, must have %d and at least 1", ErrInvalidAssignment, i, len(replicas), rf)
 		}
 		for j, id := range replicas {
-			if !live[id] {
+			if _, ok := live.find(id); !ok {
 				return nil, fmt.Errorf("%w: partition %d: %w: %d", ErrInvalidAssignment, i, ErrUnknownBroker, id)
 			}
 			if slices.Contains(replicas[:j], id) {
 				return nil, fmt.Errorf("%w: partition %d has broker %d twice", ErrInvalidAssignment, i, id)
 			}
 		}
-		partitions[i].Owner = replicas[0]
+		owner := live.first(replicas)
+		partitions[i] = Partition{Owner: owner.ID, Incarnation: owner.Incarnation}
+		owners[owner.ID] = true
+	}
+	if len(owners) > ownersMost {
+		return nil, fmt.Errorf("%w: %d leaders are assigned at once, at most %d can be", ErrInvalidAssignment, len(owners), ownersMost)
 	}
 	return partitions, nil
 }
@@ -178,11 +186,15 @@ func (c *Catalog) partitionPrefix(id topic.ID) string {
 }
 
 // writeTopic writes the partitions of a new topic in batches, and its record with the last batch (C1).
-func (c *Catalog) writeTopic(ctx context.Context, t *Topic) (rev int64, err error) {
+// kv.ErrConflict says that a broker that was to own some has changed meanwhile, and that the view knows it.
+func (c *Catalog) writeTopic(ctx context.Context, t *Topic, live roster) (rev int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, creationMost)
 	defer cancel()
 	prefix := c.partitionPrefix(t.ID)
-	ops := c.partitionOps(prefix, 0, t.Partitions)
+	ops := make([]kv.Op, 0, len(t.Partitions)+1)
+	for i, p := range t.Partitions {
+		ops = append(ops, kv.Put(prefix+strconv.Itoa(i), encode(newRecord(p))))
+	}
 	for len(ops) > batchOps {
 		if _, err := c.kv.Txn(ctx, nil, ops[:batchOps]); err != nil {
 			return 0, unavailable("write partitions", err)
@@ -190,7 +202,7 @@ func (c *Catalog) writeTopic(ctx context.Context, t *Topic) (rev int64, err erro
 		ops = ops[batchOps:]
 	}
 	key := c.topicKey(t.Name)
-	conds := []kv.Cond{kv.KeyMissing(key)}
+	conds := append(c.registered(t.Partitions, live), kv.KeyMissing(key))
 	if len(t.Partitions) > batchOps {
 		conds = append(conds, kv.KeyExists(prefix+"0")) // not swept meanwhile
 	}
@@ -202,7 +214,10 @@ func (c *Catalog) writeTopic(ctx context.Context, t *Topic) (rev int64, err erro
 		return rev, nil
 	case errors.Is(err, kv.ErrConflict):
 		c.discard(ctx, prefix)
-		return 0, ErrTopicExists
+		if _, err := c.getTopic(ctx, t.Name); !errors.Is(err, ErrUnknownTopic) {
+			return 0, cmp.Or(err, ErrTopicExists)
+		}
+		return 0, cmp.Or(c.awaitChanged(ctx, t.Partitions, live), kv.ErrConflict)
 	default:
 		return 0, unavailable("write topic", err)
 	}
@@ -213,20 +228,6 @@ func (c *Catalog) discard(ctx context.Context, prefix string) {
 	if _, err := c.kv.Txn(ctx, nil, []kv.Op{kv.DeletePrefix(prefix)}); err != nil {
 		c.log.Warn("partitions of a topic that was not created are left to the sweep", "err", err)
 	}
-}
-
-// partitionOps are the writes of new partitions, from index first on.
-func (c *Catalog) partitionOps(prefix string, first int, partitions []Partition) []kv.Op {
-	incarnations := make(map[int32]uint64)
-	for _, b := range c.Brokers() {
-		incarnations[b.ID] = b.Incarnation
-	}
-	ops := make([]kv.Op, len(partitions))
-	for i, p := range partitions {
-		r := partitionRecord{Version: formatVersion, Owner: p.Owner, Epoch: p.Epoch, Incarnation: incarnations[p.Owner]}
-		ops[i] = kv.Put(prefix+strconv.Itoa(first+i), encode(r))
-	}
-	return ops
 }
 
 // DeleteTopic deletes a topic, ErrUnknownTopic when there is none with this id. Its data goes later, by
@@ -300,56 +301,89 @@ func (c *Catalog) addPartitions(ctx context.Context, name string, total int32, a
 	if total <= r.Partitions || total > settings.MaxPartitions {
 		return 0, fmt.Errorf("%w: %d; the topic has %d, and at most %d are allowed", ErrInvalidPartitions, total, r.Partitions, settings.MaxPartitions)
 	}
-	added := int(total - r.Partitions)
-	var partitions []Partition
-	if assignment == nil {
-		partitions, err = c.placed(added)
-	} else if len(assignment) != added {
-		err = fmt.Errorf("%w: %d partitions are new, %d are assigned", ErrInvalidAssignment, added, len(assignment))
-	} else {
-		partitions, err = c.assigned(assignment, int(r.ReplicationFactor))
-	}
+	live := roster(c.Brokers())
+	partitions, err := c.added(r, name, int(total-r.Partitions), assignment, live)
 	if err != nil || validateOnly {
 		return 0, err
 	}
-	prefix := c.partitionPrefix(r.ID)
-	ops, err := c.missingOnly(ctx, prefix, c.partitionOps(prefix, int(r.Partitions), partitions))
+	writes, err := c.unwritten(ctx, c.partitionPrefix(r.ID), int(r.Partitions), partitions, live)
 	if err != nil {
 		return 0, err
 	}
 	key := c.topicKey(name)
-	for len(ops) > 0 {
-		batch := ops[:min(batchOps, len(ops))]
-		ops = ops[len(batch):]
+	for batch := range slices.Chunk(writes, batchOps) {
 		conds := []kv.Cond{kv.ModRevEquals(key, r.rev)}
-		for _, op := range batch {
-			conds = append(conds, kv.KeyMissing(op.Key))
+		var ops []kv.Op
+		for _, w := range batch {
+			conds, ops = append(conds, w.cond), append(ops, w.op)
 		}
-		if _, err := c.kv.Txn(ctx, conds, batch); err != nil {
+		if _, err := c.kv.Txn(ctx, conds, ops); err != nil {
 			return 0, unlessConflict("write partitions", err)
 		}
 	}
-	conds := []kv.Cond{kv.ModRevEquals(key, r.rev)}
+	conds := append(c.registered(partitions, live), kv.ModRevEquals(key, r.rev))
 	r.Partitions = total
 	rev, err := c.kv.Txn(ctx, conds, []kv.Op{kv.Put(key, encode(r))})
+	if errors.Is(err, kv.ErrConflict) {
+		return 0, cmp.Or(c.awaitChanged(ctx, partitions, live), err)
+	}
 	if err != nil {
-		return 0, unlessConflict("write topic", err)
+		return 0, unavailable("write topic", err)
 	}
 	return rev, nil
 }
 
-// missingOnly leaves out the keys that an earlier, broken off attempt has written: their epochs may have
-// grown since (C3).
-func (c *Catalog) missingOnly(ctx context.Context, prefix string, ops []kv.Op) ([]kv.Op, error) {
+// added gives owners to the partitions that a topic gets.
+func (c *Catalog) added(r topicRecord, name string, n int, assignment [][]int32, live roster) ([]Partition, error) {
+	if assignment == nil {
+		var before []Partition
+		if t, ok := c.Topic(name); ok {
+			before = t.Partitions
+		}
+		return c.placed(n, before, live)
+	}
+	if len(assignment) != n {
+		return nil, fmt.Errorf("%w: %d partitions are new, %d are assigned", ErrInvalidAssignment, n, len(assignment))
+	}
+	return c.assigned(assignment, int(r.ReplicationFactor), live)
+}
+
+// write is one record with what must hold.
+type write struct {
+	cond kv.Cond
+	op   kv.Op
+}
+
+// unwritten gives what there is to write for new partitions, from index first on. An earlier, broken off
+// attempt may have written some: where their owner may have them they stay as they are, which it puts into
+// partitions; else they get a new owner. Nobody has served them; their epochs may have grown since (C3).
+func (c *Catalog) unwritten(ctx context.Context, prefix string, first int, partitions []Partition, live roster) ([]write, error) {
 	items, _, err := c.kv.List(ctx, prefix)
 	if err != nil {
 		return nil, unavailable("list partitions", err)
 	}
-	there := make(map[string]bool, len(items))
+	there := make(map[string]kv.Item, len(items))
 	for _, item := range items {
-		there[item.Key] = true
+		there[item.Key] = item
 	}
-	return slices.DeleteFunc(ops, func(op kv.Op) bool { return there[op.Key] }), nil
+	var writes []write
+	for i := range partitions {
+		key := prefix + strconv.Itoa(first+i)
+		item, found := there[key]
+		if found {
+			r, err := decode[partitionRecord](item.Value)
+			if err != nil {
+				return nil, fmt.Errorf("read partition: %w: %w", ErrUnavailable, err)
+			}
+			if b, ok := live.find(r.Owner); ok && !b.Draining {
+				partitions[i] = r.partition()
+				continue
+			}
+			partitions[i].Epoch = r.Epoch + 1
+		}
+		writes = append(writes, write{kv.ModRevEquals(key, item.ModRev), kv.Put(key, encode(newRecord(partitions[i])))})
+	}
+	return writes, nil
 }
 
 // unlessConflict passes a conflict on as it is and marks everything else as unavailable.

@@ -24,6 +24,7 @@ type state struct {
 	names      map[topic.ID]string
 	partitions map[topic.ID][]partitionRecord // by index; may hold more or fewer than the topic counts
 	brokers    map[int32]Broker
+	controller controllerRecord             // the zero value: none
 	configs    map[string]map[string]string // by broker id, or "default"
 	quotas     map[quota.Entity]quota.Values
 	groups     map[string]map[string]string // configurations of groups, by name
@@ -55,6 +56,8 @@ type view struct {
 	byID    map[topic.ID]*Topic
 	sorted  []*Topic // nil: to be made
 	brokers []Broker // by id
+	spread  *spread  // how replicas of these brokers are shown
+	control controllerRecord
 	broker  *settings.Broker
 	group   *settings.Group            // of a group without configurations of its own
 	groups  map[string]*settings.Group // of the others
@@ -70,7 +73,7 @@ type madeFrom struct {
 func newView(broker *settings.Broker) view {
 	return view{
 		byName: make(map[string]*Topic), byID: make(map[topic.ID]*Topic), broker: broker, group: defaultGroup(broker),
-		made: make(map[string]madeFrom),
+		spread: newSpread(nil), made: make(map[string]madeFrom),
 	}
 }
 
@@ -94,6 +97,8 @@ func (s *state) apply(path string, e kv.Event) error {
 		return s.applyPartition(rest, e.Item, gone)
 	case "brokers":
 		return s.applyBroker(rest, e.Item, gone)
+	case "controller":
+		return s.applyController(e.Item, gone)
 	case "configs":
 		if group, ok := strings.CutPrefix(rest, "groups/"); ok {
 			return s.applyGroupConfig(group, e.Item, gone)
@@ -184,8 +189,21 @@ func (s *state) applyBroker(text string, item kv.Item, gone bool) error {
 	if err != nil {
 		return err
 	}
-	s.brokers[int32(id)] = Broker{ID: int32(id), Incarnation: r.Incarnation, Host: r.Host, Port: r.Port, Rack: r.Rack}
+	s.brokers[int32(id)] = Broker{ID: int32(id), Incarnation: r.Incarnation, Host: r.Host, Port: r.Port, Rack: r.Rack, Draining: r.Draining, rev: item.ModRev}
 	s.dirtyBrokers = true
+	return nil
+}
+
+func (s *state) applyController(item kv.Item, gone bool) error {
+	if gone {
+		s.controller = controllerRecord{}
+		return nil
+	}
+	r, err := decode[controllerRecord](item.Value)
+	if err != nil {
+		return err
+	}
+	s.controller = r
 	return nil
 }
 
@@ -240,9 +258,10 @@ func (c *Catalog) publish() {
 	if c.state.dirtyBrokers {
 		brokers := slices.Collect(maps.Values(c.state.brokers))
 		slices.SortFunc(brokers, func(a, b Broker) int { return int(a.ID) - int(b.ID) })
-		c.view.brokers = brokers
+		c.view.brokers, c.view.spread = brokers, newSpread(brokers)
 		c.wakeKeeper() // perhaps somebody stands in our place
 	}
+	c.view.control = c.state.controller
 	var changes []change
 	for _, name := range slices.Sorted(maps.Keys(c.state.dirty)) {
 		changes = c.publishTopicLocked(changes, name)
@@ -309,7 +328,7 @@ func (c *Catalog) publishTopicLocked(changes []change, name string) []change {
 	old := v.byName[name]
 	now := c.buildTopicLocked(name, old)
 	switch {
-	case old == nil && now == nil, old != nil && now != nil && reflect.DeepEqual(old, now):
+	case old == nil && now == nil, old != nil && now != nil && old.equal(now):
 		return changes
 	case old != nil && now != nil && old.ID != now.ID:
 		changes = append(changes, change{old: old}, change{now: now})
@@ -329,6 +348,14 @@ func (c *Catalog) publishTopicLocked(changes []change, name string) []change {
 	return changes
 }
 
+// equal tells whether nothing has changed. Settings are the same where what they were made from is, and compared where
+// it is not.
+func (t *Topic) equal(other *Topic) bool {
+	return t.Name == other.Name && t.ID == other.ID && t.Internal == other.Internal && t.ReplicationFactor == other.ReplicationFactor &&
+		t.Created == other.Created && slices.Equal(t.Partitions, other.Partitions) &&
+		(t.Settings == other.Settings || reflect.DeepEqual(t.Settings, other.Settings))
+}
+
 // buildTopicLocked makes a Topic of the records; nil when there is none.
 func (c *Catalog) buildTopicLocked(name string, old *Topic) *Topic {
 	r, ok := c.state.topics[name]
@@ -343,7 +370,7 @@ func (c *Catalog) buildTopicLocked(name string, old *Topic) *Topic {
 	for i := range t.Partitions {
 		t.Partitions[i] = Partition{Owner: -1}
 		if i < len(records) && records[i].rev != 0 {
-			t.Partitions[i] = Partition{Owner: records[i].Owner, Epoch: records[i].Epoch}
+			t.Partitions[i] = records[i].partition()
 		}
 	}
 	t.Settings = c.topicSettingsLocked(name, r, old)

@@ -42,7 +42,7 @@ type Config struct {
 	Cut         partition.CutPolicy // zero: partition.DefaultCutPolicy
 }
 
-// World is what the cleaner works on. All fields are needed.
+// World is what the cleaner works on. All fields but Sweeps are needed.
 type World struct {
 	Partitions func() []*partition.Partition
 	Settings   func() *settings.Broker
@@ -52,6 +52,9 @@ type World struct {
 	Segments   *segment.Cache
 	Clock      clock.Clock
 	Logger     *slog.Logger
+	// Sweeps tells whether it is for this broker to look for what nobody refers to, which one broker does for the
+	// whole cluster; nil: it is.
+	Sweeps func() bool
 }
 
 // Stats counts since New.
@@ -250,7 +253,7 @@ func (c *Cleaner) deleteRetired(ctx context.Context) {
 }
 
 func (c *Cleaner) sweep(ctx context.Context, now time.Time) {
-	if !due(&c.lastSweep, now, c.cfg.SweepEvery.Milliseconds()) {
+	if c.world.Sweeps != nil && !c.world.Sweeps() || !due(&c.lastSweep, now, c.cfg.SweepEvery.Milliseconds()) {
 		return
 	}
 	n, err := c.world.Manifests.Sweep(ctx, c.cfg.Grace.Milliseconds(), now.UnixMilli())

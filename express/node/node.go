@@ -15,6 +15,7 @@ import (
 	"millrace/base/kv"
 	"millrace/base/life"
 	"millrace/base/object"
+	"millrace/express/controller"
 )
 
 // DefaultMemory is what a broker stays within unless it is told otherwise, in bytes.
@@ -91,6 +92,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "log", Run: b.watchLog},
 		life.Actor{Name: "catalog", Run: b.catalog.Run},
 		life.Actor{Name: "cleaner", Run: b.cleaner.Run},
+		life.Actor{Name: "controller", Run: controller.New(controller.Config{}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, listener) }},
 	)

@@ -120,7 +120,7 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	}
 	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
 		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
-		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log,
+		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController,
 	})
 	b.unfollow = b.catalog.Subscribe(func(old, now *catalog.Topic) {
 		b.topics.changed(old, now)
