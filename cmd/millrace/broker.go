@@ -6,7 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,6 +35,7 @@ type brokerConfig struct {
 	store   string
 	metrics string
 	memory  int64
+	drain   time.Duration
 
 	maxConnections, maxConnectionsPerIP int
 }
@@ -45,7 +51,9 @@ func (a *app) brokerCommand() *cobra.Command {
 			if err := cfg.validate(); err != nil {
 				return err
 			}
-			return a.broker(cmd.Context(), cfg)
+			ctx, drain, hurry, stop := brokerSignals(cmd.Context())
+			defer stop()
+			return a.broker(ctx, cfg, drain, hurry)
 		},
 	}
 	flags := cmd.Flags()
@@ -58,6 +66,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address to show metrics at, HOST:PORT; empty: none are shown, and clients are asked for none")
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
+	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for other brokers to take over; 0: not at all")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	return cmd
 }
@@ -93,6 +102,9 @@ func (c *brokerConfig) validate() error {
 	if c.memory < minMemory {
 		faults = append(faults, fmt.Errorf("--memory %d: at least %d bytes are needed", c.memory, minMemory))
 	}
+	if c.drain < 0 {
+		faults = append(faults, errors.New("--drain-timeout must not be negative"))
+	}
 	if c.maxConnections < 0 || c.maxConnectionsPerIP < 0 {
 		faults = append(faults, errors.New("--max-connections and --max-connections-per-ip must not be negative"))
 	}
@@ -102,8 +114,48 @@ func (c *brokerConfig) validate() error {
 	return nil
 }
 
-// broker runs one express broker until ctx ends.
-func (a *app) broker(ctx context.Context, cfg brokerConfig) (err error) {
+// brokerSignals gives a context that ends with the first signal to stop, beside the end of ctx, a channel that tells to
+// drain and stay (SIGUSR1), and one that closes when a stop shall not wait: at SIGINT, or the second signal to stop.
+func brokerSignals(ctx context.Context) (stopping context.Context, drain, hurry <-chan struct{}, stop func()) {
+	stopping, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
+	drains, hurries := make(chan struct{}, 1), make(chan struct{})
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		hurry := sync.OnceFunc(func() { close(hurries) })
+		told := false
+		for {
+			select {
+			case <-ended:
+				return
+			case s := <-signals:
+				if s == syscall.SIGUSR1 {
+					select {
+					case drains <- struct{}{}:
+					default: // it is told already
+					}
+					continue
+				}
+				if told || s == os.Interrupt {
+					hurry()
+				}
+				told = true
+				cancel()
+			}
+		}
+	}()
+	return stopping, drains, hurries, func() {
+		signal.Stop(signals)
+		close(ended)
+		<-done
+		cancel()
+	}
+}
+
+// broker runs one express broker until ctx ends; drain and hurry are those of node.World.
+func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan struct{}) (err error) {
 	debug.SetMemoryLimit(cfg.memory)
 	log := slog.New(slog.NewJSONHandler(a.errOut, nil)).With("broker", cfg.id)
 	fs := disk.OS("")
@@ -121,7 +173,8 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig) (err error) {
 		Memory: cfg.memory,
 
 		Metrics:             cfg.metrics,
+		DrainTimeout:        cfg.drain,
 		MaxConnections:      cfg.maxConnections,
 		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
-	}, node.World{KV: store, Objects: objects, FS: fs, Clock: clock.System{}, Log: log})
+	}, node.World{KV: store, Objects: objects, FS: fs, Clock: clock.System{}, Log: log, Drain: drain, Hurry: hurry})
 }

@@ -61,7 +61,8 @@ func (c *Config) validate() error {
 
 // Partitions finds the partitions that this broker serves.
 type Partitions interface {
-	// Partition returns a partition that is open here. It must not block.
+	// Partition returns a partition that is open here. It may wait, in all for a second at most, for one that the catalog
+	// says is here and that is just on its way.
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 

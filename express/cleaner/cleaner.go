@@ -42,7 +42,7 @@ type Config struct {
 	Cut         partition.CutPolicy // zero: partition.DefaultCutPolicy
 }
 
-// World is what the cleaner works on. All fields but Sweeps are needed.
+// World is what the cleaner works on. All fields but Sweeps and Orphans are needed.
 type World struct {
 	Partitions func() []*partition.Partition
 	Settings   func() *settings.Broker
@@ -55,6 +55,9 @@ type World struct {
 	// Sweeps tells whether it is for this broker to look for what nobody refers to, which one broker does for the
 	// whole cluster; nil: it is.
 	Sweeps func() bool
+	// Orphans is part of that look: it deletes what else crashes may have left in the store, and tells how many objects
+	// that were; nil: nothing.
+	Orphans func(ctx context.Context, now time.Time) (int, error)
 }
 
 // Stats counts since New.
@@ -259,6 +262,13 @@ func (c *Cleaner) sweep(ctx context.Context, now time.Time) {
 	n, err := c.world.Manifests.Sweep(ctx, c.cfg.Grace.Milliseconds(), now.UnixMilli())
 	if err != nil && ctx.Err() == nil {
 		c.world.Logger.Warn("sweep failed", "err", err)
+	}
+	if c.world.Orphans != nil {
+		more, err := c.world.Orphans(ctx, now)
+		if err != nil && ctx.Err() == nil {
+			c.world.Logger.Warn("sweep failed", "err", err)
+		}
+		n += more
 	}
 	c.mu.Lock()
 	c.stats.ObjectsDeleted += int64(n)

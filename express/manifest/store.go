@@ -10,10 +10,8 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"millrace/base/kv"
 	"millrace/base/object"
@@ -26,7 +24,6 @@ const (
 	Root = "manifests/"
 
 	maxBodyBytes = 64 << 20 // some 200,000 segments; a larger object is not a manifest
-	loadParallel = 16       // bodies that LoadAll reads at once
 )
 
 // Store loads, commits and sweeps manifests. Make one with NewStore. Safe for concurrent use.
@@ -127,51 +124,22 @@ func (s *Store) follow(ctx context.Context, p topic.Partition, item kv.Item) (*M
 	return m, nil
 }
 
-// LoadAll returns the current manifests of all partitions, for the start of a broker. A manifest that cannot be read does
-// not keep the others from being used: the map then lacks it, and the error joins all such faults.
-func (s *Store) LoadAll(ctx context.Context) (map[topic.Partition]*Manifest, error) {
+// Partitions lists the partitions that have a manifest, in no order. Keys that cannot be read are logged and left out.
+func (s *Store) Partitions(ctx context.Context) ([]topic.Partition, error) {
 	items, _, err := s.kv.List(ctx, s.prefix)
 	if err != nil {
-		return nil, fmt.Errorf("load all manifests: %w", err)
+		return nil, fmt.Errorf("list manifests: %w", err)
 	}
-	var (
-		mu    sync.Mutex // guards all and fault
-		all   = make(map[topic.Partition]*Manifest, len(items))
-		fault error
-		group errgroup.Group
-	)
-	group.SetLimit(loadParallel)
+	all := make([]topic.Partition, 0, len(items))
 	for _, item := range items {
-		group.Go(func() error {
-			m, err := s.loadListed(ctx, item)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				fault = errors.Join(fault, err)
-			} else if m.Version > 0 {
-				all[m.Partition] = m
-			}
-			return nil
-		})
+		p, err := s.parsePointerKey(item.Key)
+		if err != nil {
+			s.log.ErrorContext(ctx, "unreadable manifest key skipped", "err", err)
+			continue
+		}
+		all = append(all, p)
 	}
-	_ = group.Wait() // the functions return nil
-	return all, fault
-}
-
-// loadListed takes the pointer from the listing, and falls back to Load when its body went meanwhile.
-func (s *Store) loadListed(ctx context.Context, item kv.Item) (*Manifest, error) {
-	p, err := s.parsePointerKey(item.Key)
-	if err != nil {
-		return nil, err
-	}
-	m, err := s.follow(ctx, p, item)
-	if errors.Is(err, object.ErrNotFound) {
-		return s.Load(ctx, p)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load manifest of %s: %w", p, err)
-	}
-	return m, nil
+	return all, nil
 }
 
 // Commit makes next the current manifest if prev still is; next was cloned from prev. It writes a new body and then moves

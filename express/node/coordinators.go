@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"millrace/base/slab"
 	"millrace/express/catalog"
@@ -35,6 +36,22 @@ type coordinators struct {
 	logger  *slog.Logger
 	slots   chan struct{}
 	loads   sync.WaitGroup
+
+	mu     sync.Mutex
+	loaded map[loadKey]*load
+}
+
+// loadKey is one partition of an internal topic.
+type loadKey struct {
+	topic string
+	index int32
+}
+
+// load is a partition that a coordinator has, or is about to have.
+type load struct {
+	p    *partition.Partition
+	stop context.CancelFunc
+	done chan struct{} // closed when nothing is being loaded any more
 }
 
 // coordinator is what an internal topic's partitions are for.
@@ -47,7 +64,8 @@ func newCoordinators(
 	groups *coord.Coordinator, transactions *coord.Transactions, shares *coord.Shares, share *sharing.Manager, log *slog.Logger,
 ) *coordinators {
 	return &coordinators{
-		groups: groups, transactions: transactions, shares: shares, sharing: share, logger: log, slots: make(chan struct{}, loadsAtOnce),
+		groups: groups, transactions: transactions, shares: shares, sharing: share, logger: log,
+		slots: make(chan struct{}, loadsAtOnce), loaded: map[loadKey]*load{},
 		byTopic: map[string]coordinator{
 			topic.ConsumerOffsets: {
 				load:   func(ctx context.Context, index, _ int32, l coord.Log) error { return groups.Load(ctx, index, l) },
@@ -62,33 +80,74 @@ func newCoordinators(
 	}
 }
 
+// reloadPause is how long a load that failed rests.
+const reloadPause = time.Second
+
 // opened starts to load a partition of an internal topic. Until it is loaded
-// clients are told to wait.
+// clients are told to wait. What a partition of before left is unloaded first.
 func (c *coordinators) opened(ctx context.Context, t *catalog.Topic, p *partition.Partition) {
 	of, ok := c.byTopic[t.Name]
 	if !ok {
 		return
 	}
-	index := p.ID().Index
-	epoch := t.Partitions[index].Epoch
+	key := loadKey{t.Name, p.ID().Index}
+	ctx, stop := context.WithCancel(ctx)
+	l := &load{p: p, stop: stop, done: make(chan struct{})}
+	c.mu.Lock()
+	before := c.loaded[key]
+	c.loaded[key] = l
+	c.mu.Unlock()
 	c.loads.Go(func() {
+		defer close(l.done)
+		if before != nil {
+			before.end(of, key.index)
+		}
+		c.load(ctx, of, key, p)
+	})
+}
+
+// load tries until it succeeds or ctx ends.
+func (c *coordinators) load(ctx context.Context, of coordinator, key loadKey, p *partition.Partition) {
+	for ctx.Err() == nil {
 		select {
 		case c.slots <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
-		defer func() { <-c.slots }()
-		err := of.load(ctx, index, epoch, internalLog{p})
-		if err != nil && ctx.Err() == nil && !errors.Is(err, coord.ErrUnloaded) {
-			c.logger.Error("coordinator partition could not be loaded", "topic", t.Name, "partition", index, "err", err)
+		err := of.load(ctx, key.index, p.Offsets().Epoch, internalLog{p})
+		<-c.slots
+		if err == nil || ctx.Err() != nil || errors.Is(err, coord.ErrUnloaded) || errors.Is(err, coord.ErrClosed) {
+			return
 		}
-	})
+		c.logger.Error("coordinator partition could not be loaded, to be tried again", "topic", key.topic, "partition", key.index, "err", err)
+		select {
+		case <-time.After(reloadPause):
+		case <-ctx.Done():
+		}
+	}
 }
 
+// end takes a partition from its coordinator.
+func (l *load) end(of coordinator, index int32) {
+	l.stop()
+	<-l.done
+	of.unload(index)
+}
+
+// closed takes a partition from its coordinator, and waits until nothing is answered from what it held.
 func (c *coordinators) closed(t *catalog.Topic, p *partition.Partition) {
 	c.sharing.PartitionClosed(p.ID())
-	if of, ok := c.byTopic[t.Name]; ok {
-		of.unload(p.ID().Index)
+	key := loadKey{t.Name, p.ID().Index}
+	of, ok := c.byTopic[t.Name]
+	c.mu.Lock()
+	l := c.loaded[key]
+	ok = ok && l != nil && l.p == p
+	if ok {
+		delete(c.loaded, key)
+	}
+	c.mu.Unlock()
+	if ok {
+		l.end(of, key.index)
 	}
 }
 

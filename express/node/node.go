@@ -43,6 +43,9 @@ type Config struct {
 	// asks clients for none.
 	Metrics string
 
+	// DrainTimeout bounds how long a stop waits until other brokers have taken over what this one owns; 0: it does not wait.
+	DrainTimeout time.Duration
+
 	MaxConnections      int // open at once; 0: one for each 32 KiB of Memory, which is more than an idle one takes
 	MaxConnectionsPerIP int // from one address; 0: as MaxConnections
 }
@@ -54,10 +57,16 @@ type World struct {
 	FS      disk.FS
 	Clock   clock.Clock
 	Log     *slog.Logger
+	// Drain, where it is not nil, has the broker give away what it owns, with each value, and stay up.
+	Drain <-chan struct{}
+	// Hurry, where it is not nil, is closed when a stop shall not wait for other brokers any more.
+	Hurry <-chan struct{}
 }
 
 // Run runs one express broker until ctx ends or the broker cannot go on (its
-// log failed, or a later incarnation took its place). It returns nil after a
+// log failed, or a later incarnation took its place). When ctx ends, the broker first gives
+// away what it owns, bounded by Config.DrainTimeout and World.Hurry, where another broker
+// can take it. Run returns nil after a
 // clean stop, and disk.ErrLocked where another process holds the directory.
 func Run(ctx context.Context, cfg Config, w World) error {
 	if cfg.Memory == 0 {
@@ -88,14 +97,29 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		return errors.Join(err, listener.Close(), lock.Close())
 	}
 	w.Log.Info("broker is ready", "address", cfg.Listen, "partitions", len(b.registry.All()), "took_ms", w.Clock.Now().Sub(began).Milliseconds())
-	err = life.Run(ctx,
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	handedOver := make(chan struct{})
+	go func() {
+		defer close(handedOver)
+		select {
+		case <-ctx.Done():
+			b.handOver(running, cfg.DrainTimeout, w.Hurry)
+		case <-running.Done():
+		}
+		stop()
+	}()
+	err = life.Run(running,
 		life.Actor{Name: "log", Run: b.watchLog},
 		life.Actor{Name: "catalog", Run: b.catalog.Run},
 		life.Actor{Name: "cleaner", Run: b.cleaner.Run},
+		life.Actor{Name: "drain", Run: func(ctx context.Context) error { return b.drainWhenTold(ctx, w.Drain) }},
 		life.Actor{Name: "controller", Run: controller.New(controller.Config{}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, listener) }},
 	)
+	stop()
+	<-handedOver
 	w.Log.Info("broker is stopping")
 	return errors.Join(err, b.close(context.WithoutCancel(ctx)), lock.Close())
 }

@@ -9,9 +9,11 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"millrace/base/clock"
 	"millrace/base/limit"
 	"millrace/base/object"
 	"millrace/base/slab"
@@ -23,6 +25,7 @@ import (
 	"millrace/express/partition"
 	"millrace/express/segment"
 	"millrace/express/sharing"
+	"millrace/express/tail"
 	"millrace/express/telemetry"
 	"millrace/express/wal"
 	"millrace/kafka/server"
@@ -38,6 +41,7 @@ const openReaders = 512
 // broker is the rooms of one running broker.
 type broker struct {
 	logger       *slog.Logger
+	clock        clock.Clock
 	log          *wal.Log
 	catalog      *catalog.Catalog
 	registry     *registry
@@ -85,14 +89,14 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 		return nil, err
 	}
 	rooms, endRooms := context.WithCancel(context.WithoutCancel(ctx))
-	b := &broker{logger: w.Log, endRooms: endRooms, unfollow: func() {}}
+	b := &broker{logger: w.Log, clock: w.Clock, endRooms: endRooms, unfollow: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	b.manifests = manifest.NewStore(w.KV, w.Objects, cfg.Prefix+"manifests/", w.Log)
-	found, err := b.openStorage(ctx, cfg, w, self, slabs, incarnation, share)
+	pointers, err := b.openStorage(ctx, cfg, w, self, slabs, incarnation, share)
 	if err != nil {
 		return nil, err
 	}
@@ -102,39 +106,41 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	if err := b.catalog.Claim(ctx); err != nil {
 		return nil, err
 	}
+	b.registry = newRegistry(b.catalog)
+	b.registry.log, b.registry.manifests, b.registry.clock, b.registry.logger = b.log, b.manifests, w.Clock, w.Log
 	if err := b.openCoordinators(rooms, w); err != nil {
 		return nil, err
 	}
 	segments := segment.NewCache(w.Objects, openReaders)
-	b.registry = &registry{
-		self: cfg.ID, log: b.log, manifests: b.manifests, logger: w.Log,
-		partitions: map[topic.Partition]*partition.Partition{}, initial: found,
-		world: partition.World{
-			Segments: segments, Objects: w.Objects, Manifests: b.manifests, Slabs: slabs, Clock: w.Clock, Log: w.Log,
-			Inflate: limit.NewBudget(share.inflate),
-			Retire:  func(keys []string) { b.cleaner.Retire(keys) },
-		},
-		opened:  func(t *catalog.Topic, p *partition.Partition) { b.coordinators.opened(rooms, t, p) },
-		closed:  b.coordinators.closed,
-		deleted: b.coordinators.deleted,
+	b.registry.world = partition.World{
+		Segments: segments, Objects: w.Objects, Manifests: b.manifests, Slabs: slabs, Clock: w.Clock, Log: w.Log,
+		Inflate: limit.NewBudget(share.inflate),
+		Retire:  func(keys []string) { b.cleaner.Retire(keys) },
 	}
+	b.registry.opened = func(t *catalog.Topic, p *partition.Partition) { b.coordinators.opened(rooms, t, p) }
+	b.registry.closed, b.registry.deleted = b.coordinators.closed, b.coordinators.deleted
 	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
 		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
-		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController,
+		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController, Orphans: b.sweepTails(w.Objects),
 	})
+	if err := b.registry.removeUnknown(ctx, pointers); err != nil {
+		w.Log.Warn("remains of deleted topics could not be removed", "err", err)
+	}
 	b.unfollow = b.catalog.Subscribe(func(old, now *catalog.Topic) {
 		b.topics.changed(old, now)
 		b.registry.change(rooms, old, now)
 	})
-	if err := b.registry.removeUnknown(ctx, b.exists); err != nil {
-		w.Log.Warn("remains of deleted topics could not be removed", "err", err)
+	if err := b.registry.settled(ctx); err != nil {
+		return nil, err
 	}
 	return b, b.openFront(cfg, w, slabs, share)
 }
 
-// openStorage recovers the log while the catalog and the manifests are read:
-// neither needs the other.
-func (b *broker) openStorage(ctx context.Context, cfg Config, w World, self address, slabs *slab.Pool, incarnation uint64, share budget) (found map[topic.Partition]*manifest.Manifest, err error) {
+// openStorage recovers the log while the catalog and the list of manifests are read:
+// neither needs the other. The claim, which comes later, reads the catalog anew.
+func (b *broker) openStorage(
+	ctx context.Context, cfg Config, w World, self address, slabs *slab.Pool, incarnation uint64, share budget,
+) (pointers []topic.Partition, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		b.log, err = wal.Open(ctx, wal.Config{Dir: filepath.Join(cfg.Dir, "wal"), Broker: cfg.ID, Incarnation: incarnation, QueueBytes: share.queue},
@@ -147,10 +153,10 @@ func (b *broker) openStorage(ctx context.Context, cfg Config, w World, self addr
 		return err
 	})
 	g.Go(func() (err error) {
-		found, err = b.manifests.LoadAll(ctx)
+		pointers, err = b.manifests.Partitions(ctx)
 		return err
 	})
-	return found, g.Wait()
+	return pointers, g.Wait()
 }
 
 // checkStore makes sure that etcd and the object store belong together: to the
@@ -188,9 +194,14 @@ func facts(cfg Config, self address) map[string]string {
 	return f
 }
 
-func (b *broker) exists(id topic.Partition) bool {
-	t, ok := b.catalog.TopicByID(id.Topic)
-	return ok && int(id.Index) < len(t.Partitions)
+// sweepTails is the sweep of what moves left behind in the store.
+func (b *broker) sweepTails(objects object.Store) func(ctx context.Context, now time.Time) (int, error) {
+	return func(ctx context.Context, now time.Time) (int, error) {
+		return tail.Sweep(ctx, objects, now, func(id topic.Partition) (tail.Owned, bool) {
+			part, ok := b.registry.record(id)
+			return tail.Owned{Epoch: part.Epoch, Tail: part.Tail}, ok
+		})
+	}
 }
 
 func (b *broker) openCoordinators(ctx context.Context, w World) error {
@@ -231,7 +242,7 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	groups.ServeShares(ctx, coord.ShareWorld{
 		Shares: shares, Reset: share.Reset,
 		Latest: func(id topic.Partition) (int64, bool) {
-			p, ok := b.registry.Partition(id)
+			p, ok := b.registry.served(id)
 			if !ok {
 				return 0, false
 			}

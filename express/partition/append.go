@@ -31,7 +31,8 @@ type pendingDuplicate struct {
 // record batch. b belongs to the partition until done is called, which happens
 // exactly once: before Append returns where the batch is refused or a
 // duplicate, else from the log's goroutine, where it must not block. Append
-// blocks only while the log's queue is full, or others decompress, bounded by ctx.
+// blocks only while the log's queue is full, or others decompress, bounded by ctx, and up to patience while the
+// partition is frozen.
 //
 // Errors: those of record.Check and producer.Table.Check, ErrTransactionState, ErrNotOwner, ErrStorage.
 func (p *Partition) Append(ctx context.Context, b []byte, done func(Appended)) {
@@ -132,7 +133,10 @@ func milliseconds(ms int64) time.Duration {
 }
 
 func (p *Partition) append(ctx context.Context, b record.Batch, from origin, appendTime int64, done func(Appended)) {
-	p.appending.Lock()
+	if err := p.startAppending(ctx); err != nil {
+		done(p.refused(err))
+		return
+	}
 	defer p.appending.Unlock()
 	e, ok := p.assign(b, from, appendTime, done)
 	if !ok {
@@ -240,6 +244,7 @@ func (p *Partition) completed(e *wal.Entry, appendTime int64, done func(Appended
 		p.failing = false
 		lost, p.pending = p.pending, nil
 	}
+	p.drainedLocked()
 	p.mu.Unlock()
 	if err == nil {
 		p.bytesIn.Add(int64(len(e.Data)))

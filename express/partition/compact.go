@@ -24,7 +24,9 @@ func (p *Partition) Compact(ctx context.Context, limits CompactLimits) (removed 
 	if !s.Compact {
 		return 0, nil
 	}
-	p.maintenance.Lock()
+	if !p.startMaintenance() {
+		return 0, nil
+	}
 	defer p.maintenance.Unlock()
 	p.mu.Lock()
 	m, epoch := p.manifest, p.epoch

@@ -14,6 +14,17 @@
 // parts of the log are cut into segments, retention moves the log start, and
 // compaction rewrites segments; each ends in one commit of the manifest.
 //
+// # States
+//
+// A partition that goes to another broker (handover.go) is first served on while Shrink cuts most of its log into
+// segments, then frozen, then closed, or thawed where the other broker does not get it after all:
+//
+//	serving --Freeze--> frozen --Thaw--> serving
+//	serving, frozen --Close, Delete--> closed
+//
+// While it is frozen, WriteTail writes what is in no segment as one object. Import takes that in at the other broker,
+// which then opens the partition.
+//
 // # Invariants
 //
 //	P1  logStart <= LSO <= HW <= end; none of the first three ever goes back.
@@ -33,12 +44,19 @@
 //	    the oldest open transaction, or HW.
 //	P9  A client's batch begins a transaction only with a Guard, and no marker of
 //	    the producer came in between, so each transaction has somebody to end it.
+//	P10 Frozen, nothing is in flight and nothing changes: no batch is taken, end = HW, and no manifest is
+//	    committed. Whoever asks for a change meanwhile waits for at most patience, and then hears ErrNotOwner.
+//	P11 A closed partition takes no batch and commits no manifest, except that Delete removes it.
+//	P12 A tail is exactly the batches in [manifest's end, HW) as they stand in the log, with offsets, leader
+//	    epochs, producers and markers; P8 makes all open transactions part of it.
+//	P13 What Import brings in is durable in the log, whole, when Import returns nil; before that, nobody may
+//	    open the partition. It may be repeated, on a new stream.
 //
 // # Concurrency
 //
-// All methods are safe for concurrent use. Lock order: maintenance, appending,
-// mu. maintenance is held over the background work of one partition;
-// appending over the queueing of one batch, so that the order of offsets and
+// All methods are safe for concurrent use. Lock order: maintenance, committing,
+// appending, mu. maintenance is held over the background work of one partition,
+// committing over the commit that ends it; appending over the queueing of one batch, so that the order of offsets and
 // the log's order are one (the log may block there, which is the producers'
 // back-pressure); mu guards the fields and is never held over IO.
 package partition

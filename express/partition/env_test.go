@@ -90,10 +90,20 @@ func topicSettings(t *testing.T, configs map[string]string) *settings.Topic {
 
 func (e *env) open(configs map[string]string) {
 	e.t.Helper()
-	ctx := context.Background()
+	e.openLog()
+	e.openPartition(configs)
+}
+
+func (e *env) openLog() {
+	e.t.Helper()
 	var err error
-	e.log, err = wal.Open(ctx, e.walCfg, wal.World{FS: e.disk, Clock: e.clock, Log: quiet, Slabs: e.slabs})
+	e.log, err = wal.Open(context.Background(), e.walCfg, wal.World{FS: e.disk, Clock: e.clock, Log: quiet, Slabs: e.slabs})
 	must(e.t, err)
+}
+
+func (e *env) openPartition(configs map[string]string) {
+	e.t.Helper()
+	ctx := context.Background()
 	e.manifests = manifest.NewStore(e.kv, e.objects, "manifests/", quiet)
 	m, err := e.manifests.Load(ctx, e.id)
 	must(e.t, err)

@@ -46,7 +46,9 @@ func DefaultCutPolicy() CutPolicy {
 // Cut moves the sealed part of the log for which the policy asks into segments.
 // It returns how many bytes it wrote. Nothing that a reader sees changes.
 func (p *Partition) Cut(ctx context.Context, policy CutPolicy) (written int64, err error) {
-	p.maintenance.Lock()
+	if !p.startMaintenance() {
+		return 0, nil
+	}
 	defer p.maintenance.Unlock()
 	for {
 		to := p.cutEnd(policy)
@@ -206,6 +208,10 @@ func (p *Partition) copyChunk(ctx context.Context, w *segment.Writer, from, to i
 // commit makes next the manifest, then lets go of what it no longer needs. The
 // caller holds maintenance.
 func (p *Partition) commit(ctx context.Context, next *manifest.Manifest) error {
+	if err := p.startCommit(); err != nil {
+		return err
+	}
+	defer p.committing.Unlock()
 	p.mu.Lock()
 	prev := p.manifest
 	p.mu.Unlock()
@@ -259,7 +265,9 @@ func dropped(before, now []segment.Info) (keys []string) {
 // start changes nothing (KIP-107). Errors: ErrPolicy where the topic is only
 // compacted, ErrOffsetOutOfRange, ErrNotOwner, ErrStorage.
 func (p *Partition) DeleteRecords(ctx context.Context, before int64) (int64, error) {
-	p.maintenance.Lock()
+	if err := p.awaitMaintenance(ctx); err != nil {
+		return p.Offsets().LogStart, err
+	}
 	defer p.maintenance.Unlock()
 	o := p.Offsets()
 	switch {
@@ -279,11 +287,8 @@ func (p *Partition) DeleteRecords(ctx context.Context, before int64) (int64, err
 // advance moves the log start forward. The caller holds maintenance.
 func (p *Partition) advance(ctx context.Context, start int64) error {
 	p.mu.Lock()
-	m, now, closed := p.manifest, p.logStart, p.closed
+	m, now := p.manifest, p.logStart
 	p.mu.Unlock()
-	if closed {
-		return ErrNotOwner
-	}
 	if start <= now {
 		return nil
 	}
@@ -302,7 +307,9 @@ func (p *Partition) advance(ctx context.Context, start int64) error {
 // longer keep, by whole segments and log files. It returns by how many offsets
 // the log start moved.
 func (p *Partition) ApplyRetention(ctx context.Context) (int64, error) {
-	p.maintenance.Lock()
+	if !p.startMaintenance() {
+		return 0, nil
+	}
 	defer p.maintenance.Unlock()
 	s := p.settings.Load()
 	if !s.Delete {

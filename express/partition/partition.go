@@ -38,6 +38,8 @@ var (
 	ErrPolicy = errors.New("not allowed by the cleanup policy")
 	// ErrGap: segments and log do not meet; data between them is missing.
 	ErrGap = errors.New("a range of offsets is missing")
+	// ErrNotFrozen: the partition serves, so that what was asked for would not hold.
+	ErrNotFrozen = errors.New("partition is not frozen")
 )
 
 // World is all that a partition touches outside itself. All fields are needed
@@ -85,10 +87,13 @@ type Partition struct {
 	settings atomic.Pointer[settings.Topic]
 
 	maintenance sync.Mutex
+	committing  sync.Mutex
 	appending   sync.Mutex
 
 	mu        sync.Mutex
 	closed    bool
+	frozen    chan struct{} // not nil while frozen; closed when that ends
+	drained   chan struct{} // not nil while Freeze waits until nothing is in flight; closed then
 	epoch     int32
 	logStart  int64
 	hw        int64
@@ -183,6 +188,7 @@ func (p *Partition) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	p.thawLocked()
 	p.notifyLocked()
 }
 

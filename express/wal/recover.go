@@ -130,11 +130,12 @@ func (r *recovery) loadFooter(f *file, size int64) error {
 	return nil
 }
 
-// attach makes an extent the newest of its stream. One that begins below the stream's end can only come after Forget:
-// what was before is superseded.
+// attach makes an extent the newest of its stream. One that does not begin at the stream's end can only come after Forget:
+// what was before is superseded. That holds for a gap, too: the partition was elsewhere meanwhile, and what its producers
+// did there is not in this log, so the two parts must not be taken for one.
 func (r *recovery) attach(part extentOf, f *file) {
 	s, x := r.log.streamLocked(part.partition), part.extent
-	if x.Base < s.end {
+	if x.Base != s.end {
 		r.supersede(s)
 	}
 	x.stream, x.file = s, f
@@ -184,7 +185,7 @@ func (r *recovery) replay(ctx context.Context, f *file, size int64) error {
 // replayRow does what the committer did for the row.
 func (r *recovery) replayRow(f *file, row *row, pos int64, data []byte, timeMs int64) {
 	s := r.log.streamLocked(row.partition)
-	if row.base < s.end {
+	if row.base != s.end {
 		r.supersede(s)
 	}
 	s.extend(f, row.run(pos), row.epoch, timeMs)

@@ -139,6 +139,32 @@ func forget(l *Log, i int) *Log {
 	return l
 }
 
+// TestReturnSupersedesWhatWasForgotten has a partition leave the broker and come back at the same offset, below it, or
+// beyond it, in the same file. After a crash the log must not take two parts with a gap between them for one: what ended
+// transactions in the gap is not in it.
+func TestReturnSupersedesWhatWasForgotten(t *testing.T) {
+	for back, first := range map[int64]int64{4: 4, 10: 0, 20: 20} {
+		mem := disk.NewMem()
+		l := open(t, mem)
+		s := l.Stream(partition(1))
+		for i := range int64(10) {
+			mustAppend(t, s, batchSpec{base: i, size: 100, producer: 5, sequence: int32(i)})
+		}
+		s.Forget()
+		mustAppend(t, l.Stream(partition(1)), batchSpec{base: back, size: 100, producer: 6})
+		crashed := open(t, mem.CrashClone(rand.New(rand.NewPCG(1, 2))))
+		s = crashed.Stream(partition(1))
+		if f, end := s.Bounds(); f != first || end != back+1 {
+			t.Errorf("back at %d: bounds %d, %d", back, f, end)
+		}
+		table, err := s.Producers(t.Context())
+		if err != nil || table.Knows(5) != (back == 10) || !table.Knows(6) {
+			t.Errorf("back at %d: producers %v, %v", back, table, err)
+		}
+		closeLog(t, crashed)
+	}
+}
+
 func TestProducersSurvive(t *testing.T) {
 	mem := disk.NewMem()
 	l := open(t, mem)

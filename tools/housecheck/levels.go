@@ -23,6 +23,7 @@ func plan() []room {
 		{"kafka", "1b"},
 		{"express/wal", "2"},
 		{"express/segment", "2"},
+		{"express/tail", "2"},
 		{"express/manifest", "2"},
 		{"express/machine", "2"},
 		{"express/group", "2"},
