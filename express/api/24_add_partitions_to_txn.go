@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
@@ -19,6 +20,9 @@ import (
 
 // batchedFrom is the version from which on only brokers send the request.
 const batchedFrom = 4
+
+// transactionsAtOnce bounds the transactions of one request that are worked on at a time.
+const transactionsAtOnce = 64
 
 func (a *API) addPartitionsToTxn(ctx context.Context, c caller, req *kmsg.AddPartitionsToTxnRequest) *kmsg.AddPartitionsToTxnResponse {
 	resp := kmsg.NewPtrAddPartitionsToTxnResponse()
@@ -42,9 +46,16 @@ func (a *API) addPartitionsToTxn(ctx context.Context, c caller, req *kmsg.AddPar
 		resp.ErrorCode = int16(kerr.ClusterAuthorizationFailed)
 		return resp
 	}
-	for _, txn := range req.Transactions {
-		resp.Transactions = append(resp.Transactions, a.addToOne(ctx, c, req.Version, txn))
+	resp.Transactions = make([]kmsg.AddPartitionsToTxnResponseTransaction, len(req.Transactions))
+	var adding errgroup.Group // each waits until it is durable
+	adding.SetLimit(transactionsAtOnce)
+	for i, txn := range req.Transactions {
+		adding.Go(func() error {
+			resp.Transactions[i] = a.addToOne(ctx, c, req.Version, txn)
+			return nil
+		})
 	}
+	_ = adding.Wait() // no function of it fails
 	return resp
 }
 

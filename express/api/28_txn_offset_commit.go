@@ -53,7 +53,7 @@ func (a *API) verifyOffsets(ctx context.Context, req *kmsg.TxnOffsetCommitReques
 	if verifyOnly && !a.catalog.BrokerSettings().VerifyTransactions {
 		return kerr.None
 	}
-	code := a.world.Transactions.AddPartitions(ctx, req.TransactionalID, machine.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch},
+	code := a.world.Verifier.AddPartitions(ctx, req.TransactionalID, machine.Producer{ID: req.ProducerID, Epoch: req.ProducerEpoch},
 		[]machine.TopicPartition{a.offsetsPartition(req.Group)}, verifyOnly)[0]
 	switch {
 	case code == kerr.ProducerFenced:
@@ -62,6 +62,10 @@ func (a *API) verifyOffsets(ctx context.Context, req *kmsg.TxnOffsetCommitReques
 		return kerr.InvalidTxnState
 	case code == kerr.NotCoordinator:
 		return kerr.CoordinatorNotAvailable // the group's coordinator is the right one
+	case code == kerr.NetworkException:
+		return kerr.CoordinatorLoadInProgress // which has producers ask again, and look for nobody else
+	case code == kerr.UnknownTopicOrPartition:
+		return kerr.CoordinatorNotAvailable // the transaction's coordinator is about to hear of the topic of offsets
 	default:
 		return code
 	}

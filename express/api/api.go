@@ -15,7 +15,6 @@ import (
 	"millrace/base/clock"
 	"millrace/base/limit"
 	"millrace/express/catalog"
-	"millrace/express/coord"
 	"millrace/express/partition"
 	"millrace/express/quota"
 	"millrace/express/sharing"
@@ -66,14 +65,15 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Volume, Authorizer and Telemetry, and, where nobody
+// World is all that api touches outside itself. All fields are needed but Verifier, Volume, Authorizer and Telemetry, and, where nobody
 // asks for share groups, Sharing and ShareState.
 type World struct {
 	Catalog      *catalog.Catalog
 	Partitions   Partitions
 	Groups       Groups
 	Transactions Transactions
-	Markers      coord.Markers
+	Verifier     Verifier // nil: Transactions, for a cluster of one broker
+	Markers      Markers
 	Sharing      *sharing.Manager
 	ShareState   ShareState
 	Authorizer   Authorizer         // nil: everybody may do everything
@@ -105,6 +105,9 @@ type API struct {
 func New(cfg Config, w World) (*API, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if w.Verifier == nil {
+		w.Verifier = w.Transactions
 	}
 	if w.Volume == nil {
 		w.Volume = func() (int64, int64) { return -1, -1 }

@@ -111,7 +111,7 @@ func newEnv(t testing.TB, o options) *env {
 	must(t, err)
 	e.txns, err = coord.NewTransactions(ctx, coord.TransactionConfig{Partitions: 3,
 		Settings: func() coord.TransactionSettings { return coord.TransactionsFromBroker(e.catalog.BrokerSettings()) }},
-		coord.TransactionWorld{Clock: clock.System{}, Log: logger, Markers: e, NextProducerID: e.catalog.NextProducerID})
+		coord.TransactionWorld{Clock: clock.System{}, Log: logger, Markers: everywhere{e}, NextProducerID: e.catalog.NextProducerID})
 	must(t, err)
 	e.openShares(ctx, logger)
 	unsubscribe := e.catalog.Subscribe(func(old, now *catalog.Topic) { e.follow(ctx, old, now) })
@@ -173,7 +173,7 @@ func (e *env) openShares(ctx context.Context, logger *slog.Logger) {
 		Settings: func(group string) sharing.Settings { return sharing.FromGroup(e.catalog.GroupSettings(group)) },
 	})
 	e.groups.ServeShares(ctx, coord.ShareWorld{Shares: e.shares, Reset: e.sharing.Reset,
-		Latest: func(id topic.Partition) (int64, bool) {
+		Latest: func(_ context.Context, id topic.Partition) (int64, bool) {
 			p, ok := e.Partition(id)
 			if !ok {
 				return 0, false
@@ -235,7 +235,14 @@ func (e *env) follow(ctx context.Context, old, now *catalog.Topic) {
 	}
 }
 
-// WriteMarker implements coord.Markers.
+// everywhere is the markers of a cluster of one broker. It implements coord.Markers.
+type everywhere struct{ *env }
+
+func (e everywhere) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker, done func(err error)) {
+	done(e.env.WriteMarker(ctx, tp, m))
+}
+
+// WriteMarker implements Markers.
 func (e *env) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error {
 	t, ok := e.catalog.Topic(tp.Topic)
 	if !ok {

@@ -65,7 +65,7 @@ func (p *produceCall) verify(ctx context.Context, req *wire.ProduceRequest) {
 		}
 	}
 	for producer, tps := range asked {
-		codes := a.world.Transactions.AddPartitions(ctx, string(req.TransactionalID), producer, tps, p.r.Header.Version < addsPartitions)
+		codes := a.world.Verifier.AddPartitions(ctx, string(req.TransactionalID), producer, tps, p.r.Header.Version < addsPartitions)
 		for i, tp := range tps {
 			if code := verificationCode(codes[i], p.r.Header.Version); code != kerr.None {
 				p.note(parts[tp], verdict{code: code})
@@ -85,7 +85,8 @@ func (p *produceCall) note(part *partition.Partition, v verdict) {
 // retried under a code that they retry.
 func verificationCode(code kerr.Code, version int16) kerr.Code {
 	switch code {
-	case kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator:
+	case kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator, kerr.NetworkException,
+		kerr.OperationNotAttempted: // of a partition that the coordinator is about to hear of, or of one beside it
 		return kerr.NotEnoughReplicas
 	case kerr.ConcurrentTransactions:
 		if version < addsPartitions {

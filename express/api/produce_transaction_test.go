@@ -24,6 +24,8 @@ func TestVerificationCode(t *testing.T) {
 		{kerr.NotCoordinator, 12, kerr.NotEnoughReplicas},
 		{kerr.CoordinatorLoadInProgress, 9, kerr.NotEnoughReplicas},
 		{kerr.CoordinatorNotAvailable, 9, kerr.NotEnoughReplicas},
+		{kerr.NetworkException, 12, kerr.NotEnoughReplicas},
+		{kerr.OperationNotAttempted, 12, kerr.NotEnoughReplicas},
 		{kerr.InvalidProducerIDMapping, 12, kerr.InvalidProducerIDMapping},
 	} {
 		if got := verificationCode(c.code, c.version); got != c.want {

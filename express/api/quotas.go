@@ -65,7 +65,7 @@ func (a *API) reply(r *server.Request, q *quota.Client, msg kmsg.Response) {
 
 // spent records the time since the request came, less what it waited, and returns the throttle that follows.
 func (a *API) spent(r *server.Request, q *quota.Client, waited time.Duration) time.Duration {
-	if !q.Limited(quota.Request) {
+	if !q.Limited(quota.Request) || r.Header.Key == int16(kmsg.WriteTxnMarkers) { // which Kafka exempts: others wait for it
 		return 0
 	}
 	d := max(a.world.Clock.Now().Sub(r.Received)-waited, 0)
@@ -84,6 +84,7 @@ func waits(key int16) bool {
 	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetDelete, kmsg.DeleteGroups, kmsg.FindCoordinator,
 		kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.DeleteRecords, kmsg.InitProducerID,
 		kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.AlterClientQuotas,
+		kmsg.InitializeShareGroupState, kmsg.ReadShareGroupState, kmsg.WriteShareGroupState, kmsg.DeleteShareGroupState,
 		kmsg.ShareAcknowledge, kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets:
 		return true
 	default:

@@ -13,10 +13,30 @@ import (
 	"millrace/kafka/topic"
 )
 
-// ShareState is the share coordinator.
+// ShareState is the share coordinator of this broker. The requests of other brokers are answered for each share-partition by itself;
+// one that is not coordinated here is NOT_COORDINATOR. refused, if not None, is the answer for all.
 type ShareState interface {
 	// PartitionFor is the partition of __share_group_state that keeps what has this key.
 	PartitionFor(key string) int32
+
+	// InitializeShareGroupState makes share-partitions new.
+	InitializeShareGroupState(ctx context.Context, req *kmsg.InitializeShareGroupStateRequest, refused kerr.Code) *kmsg.InitializeShareGroupStateResponse
+	// ReadShareGroupState tells what is stored.
+	ReadShareGroupState(ctx context.Context, req *kmsg.ReadShareGroupStateRequest, refused kerr.Code) *kmsg.ReadShareGroupStateResponse
+	// WriteShareGroupState changes what is stored.
+	WriteShareGroupState(ctx context.Context, req *kmsg.WriteShareGroupStateRequest, refused kerr.Code) *kmsg.WriteShareGroupStateResponse
+	// DeleteShareGroupState removes share-partitions.
+	DeleteShareGroupState(ctx context.Context, req *kmsg.DeleteShareGroupStateRequest, refused kerr.Code) *kmsg.DeleteShareGroupStateResponse
+	// ReadShareGroupStateSummary tells what is stored without its records.
+	ReadShareGroupStateSummary(ctx context.Context, req *kmsg.ReadShareGroupStateSummaryRequest, refused kerr.Code) *kmsg.ReadShareGroupStateSummaryResponse
+}
+
+// refuseBroker is what a caller is refused with that may not act for the cluster.
+func (a *API) refuseBroker(c caller) kerr.Code {
+	if !a.mayCluster(c, kmsg.ACLOperationClusterAction) {
+		return kerr.ClusterAuthorizationFailed
+	}
+	return kerr.None
 }
 
 // shareGroupState gives the topic that keeps the state of share groups, and creates it at its first use.
@@ -122,7 +142,11 @@ func (k *acknowledging) valid(acks []share.Ack) bool {
 // run carries out what can be, and waits until it is durable.
 func (k *acknowledging) run(ctx context.Context, who sharing.Member) {
 	for i, err := range k.api.world.Sharing.Acknowledge(ctx, who, k.wanted) {
-		k.errs[k.wanted[i].Partition] = err
+		id := k.wanted[i].Partition
+		if _, here := k.api.world.Partitions.Partition(id); !here && kerr.Of(err) == kerr.UnknownTopicOrPartition {
+			err = kerr.NotLeaderOrFollower // so that the client is told who leads it
+		}
+		k.errs[id] = err
 	}
 }
 

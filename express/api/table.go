@@ -74,13 +74,18 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.ListConfigResources):          same(0, 1, answer(a, a.listConfigResources)),
 		int16(kmsg.DescribeTopicPartitions):      same(0, 0, answer(a, a.describeTopicPartitions)),
 
-		int16(kmsg.ShareGroupHeartbeat):       same(1, 1, answer(a, a.shareGroupHeartbeat)),
-		int16(kmsg.ShareGroupDescribe):        same(1, 1, answer(a, a.shareGroupDescribe)),
-		int16(kmsg.ShareFetch):                same(wire.ShareFetchMin, wire.ShareFetchMax, a.shareFetch),
-		int16(kmsg.ShareAcknowledge):          same(1, 2, answer(a, a.shareAcknowledge)),
-		int16(kmsg.DescribeShareGroupOffsets): same(0, 1, answer(a, a.describeShareGroupOffsets)),
-		int16(kmsg.AlterShareGroupOffsets):    same(0, 0, answer(a, a.alterShareGroupOffsets)),
-		int16(kmsg.DeleteShareGroupOffsets):   same(0, 0, answer(a, a.deleteShareGroupOffsets)),
+		int16(kmsg.ShareGroupHeartbeat):        same(1, 1, answer(a, a.shareGroupHeartbeat)),
+		int16(kmsg.ShareGroupDescribe):         same(1, 1, answer(a, a.shareGroupDescribe)),
+		int16(kmsg.ShareFetch):                 same(wire.ShareFetchMin, wire.ShareFetchMax, a.shareFetch),
+		int16(kmsg.ShareAcknowledge):           same(1, 2, answer(a, a.shareAcknowledge)),
+		int16(kmsg.InitializeShareGroupState):  same(0, 0, answer(a, a.initializeShareGroupState)),
+		int16(kmsg.ReadShareGroupState):        same(0, 0, answer(a, a.readShareGroupState)),
+		int16(kmsg.WriteShareGroupState):       same(0, 1, answer(a, a.writeShareGroupState)),
+		int16(kmsg.DeleteShareGroupState):      same(0, 0, answer(a, a.deleteShareGroupState)),
+		int16(kmsg.ReadShareGroupStateSummary): same(0, 1, answer(a, a.readShareGroupStateSummary)),
+		int16(kmsg.DescribeShareGroupOffsets):  same(0, 1, answer(a, a.describeShareGroupOffsets)),
+		int16(kmsg.AlterShareGroupOffsets):     same(0, 0, answer(a, a.alterShareGroupOffsets)),
+		int16(kmsg.DeleteShareGroupOffsets):    same(0, 0, answer(a, a.deleteShareGroupOffsets)),
 	}
 }
 

@@ -33,6 +33,19 @@ type Transactions interface {
 	ListTransactions(ctx context.Context, req *kmsg.ListTransactionsRequest) *kmsg.ListTransactionsResponse
 }
 
+// Verifier asks the coordinator of a transactional id, whichever broker that is, about a producer's partitions.
+type Verifier interface {
+	// AddPartitions answers for each partition in order: it verifies, or adds by the second protocol. A coordinator that does not
+	// answer is NETWORK_EXCEPTION, one that there is not COORDINATOR_NOT_AVAILABLE.
+	AddPartitions(ctx context.Context, txnID string, producer machine.Producer, partitions []machine.TopicPartition, verifyOnly bool) []kerr.Code
+}
+
+// Markers ends transactions on the partitions that are served here.
+type Markers interface {
+	// WriteMarker returns when the marker is durable or has failed. A partition that is not here is NOT_LEADER_OR_FOLLOWER.
+	WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error
+}
+
 // transactionState gives the topic that keeps transactional ids, and creates it at its first use.
 func (a *API) transactionState(ctx context.Context) (*catalog.Topic, error) {
 	b := a.catalog.BrokerSettings()

@@ -89,6 +89,7 @@ type Coordinator struct {
 
 	share     *ShareWorld // nil: share groups are not served
 	shareLife context.Context
+	endShares context.CancelFunc
 	shareWork sync.WaitGroup
 }
 
@@ -119,6 +120,9 @@ func New(cfg GroupConfig, w World) (*Coordinator, error) {
 
 // Close is Runtime.Close, and waits for what is done for share groups.
 func (c *Coordinator) Close() {
+	if c.endShares != nil {
+		c.endShares()
+	}
 	c.Runtime.Close()
 	c.shareWork.Wait()
 }

@@ -31,5 +31,6 @@
 //
 // Files: runtime.go (load and unload), shard.go (a partition's goroutine, appends), call.go, replay.go; coordinator.go (groups),
 // api.go (their calls), offsets.go (commit and fetch), txn_offsets.go (those of transactions); transactions.go (transactional
-// ids), transactions_api.go (their calls), shares.go (share states), share.go (calls of share groups), work.go (what may block).
+// ids), transactions_api.go (their calls), shares.go (share states), state_requests.go (what other brokers ask of them), share.go
+// (calls of share groups), work.go (what may block).
 package coord

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"millrace/express/group"
 	"millrace/express/group/modern"
@@ -16,18 +17,33 @@ import (
 	"millrace/kafka/topic"
 )
 
+// ShareState is the share coordinators of the cluster; Shares is the one of this broker, and has the same methods. Errors are or
+// wrap a kerr.Code: NotCoordinator and CoordinatorLoadInProgress say that the coordinator may be there soon.
+// What failed may be asked again.
+type ShareState interface {
+	// InitializeState makes a share-partition new.
+	InitializeState(ctx context.Context, k state.Key, stateEpoch int32, start int64) error
+	// DeleteState removes a share-partition.
+	DeleteState(ctx context.Context, k state.Key) error
+	// StateSummary gives what is durable.
+	StateSummary(ctx context.Context, k state.Key) (state.Summary, error)
+}
+
 // ShareWorld is what a Coordinator needs for share groups.
 type ShareWorld struct {
-	Shares *Shares
-	// Latest is the end of a partition as its readers see it; false if nobody knows it now. It must not block.
-	Latest func(id topic.Partition) (offset int64, ok bool)
+	Shares ShareState
+	// Latest is the end of a partition as its readers see it; false if nobody knows it now. It may block, bounded by ctx.
+	Latest func(ctx context.Context, id topic.Partition) (offset int64, ok bool)
 	// Reset tells that what is stored of a group on a topic was changed here, so that nobody goes on from what it has read. It
 	// must not block.
 	Reset func(group string, id topic.ID)
 }
 
 // ServeShares makes the coordinator serve share groups, until ctx ends. It is called once, before the first Load.
-func (c *Coordinator) ServeShares(ctx context.Context, w ShareWorld) { c.share, c.shareLife = &w, ctx }
+func (c *Coordinator) ServeShares(ctx context.Context, w ShareWorld) {
+	c.share = &w
+	c.shareLife, c.endShares = context.WithCancel(ctx)
+}
 
 // afterGroups carries out what share groups ask for.
 func (c *Coordinator) afterGroups(index int32, m *group.Machine) {
@@ -68,6 +84,12 @@ func sortedPartitions(m map[topic.Partition]error) []topic.Partition {
 	return out
 }
 
+// Bounds of the partitions that the share coordinators are asked about at a time, for one request.
+const (
+	describesAtOnce = 32
+	changesAtOnce   = 32
+)
+
 // shareTries is how often the share coordinator is asked while it is being loaded, with sharePause between.
 const (
 	shareTries = 50
@@ -76,12 +98,21 @@ const (
 
 // initialize makes share-partitions new, and returns those for which that went well and the others.
 func (c *Coordinator) initialize(ctx context.Context, name string, all []shares.Initialize) (done []topic.Partition, failed map[topic.Partition]error) {
-	failed = map[topic.Partition]error{}
-	for _, i := range all {
+	errs := make([]error, len(all))
+	var asking errgroup.Group
+	asking.SetLimit(changesAtOnce)
+	for n, i := range all {
 		k := state.Key{Group: name, Topic: i.Partition.Topic, Partition: i.Partition.Index}
-		err := retryShare(ctx, func() error { return c.share.Shares.InitializeState(ctx, k, i.StateEpoch, i.Start) })
-		if err != nil {
-			failed[i.Partition] = err
+		asking.Go(func() error {
+			errs[n] = retryShare(ctx, func() error { return c.share.Shares.InitializeState(ctx, k, i.StateEpoch, i.Start) })
+			return nil
+		})
+	}
+	_ = asking.Wait() // no function of it fails
+	failed = map[topic.Partition]error{}
+	for n, i := range all {
+		if errs[n] != nil {
+			failed[i.Partition] = errs[n]
 			continue
 		}
 		done = append(done, i.Partition)
@@ -177,22 +208,38 @@ func (c *Coordinator) describeShareTopic(
 	t, ok := c.topics.TopicByName(in.Topic)
 	out := kmsg.NewDescribeShareGroupOffsetsResponseGroupTopic()
 	out.Topic, out.TopicID = in.Topic, t.ID
-	for _, index := range in.Partitions {
-		p := kmsg.NewDescribeShareGroupOffsetsResponseGroupTopicPartition()
+	var asking errgroup.Group // what others keep is asked together, not one after the other
+	asking.SetLimit(describesAtOnce)
+	out.Partitions = make([]kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition, len(in.Partitions))
+	for i, index := range in.Partitions {
+		p := &out.Partitions[i]
+		*p = kmsg.NewDescribeShareGroupOffsetsResponseGroupTopicPartition()
 		p.Partition, p.StartOffset, p.Lag = index, -1, -1
 		if ok && index >= 0 && index < t.Partitions {
-			s, err := c.share.Shares.StateSummary(ctx, state.Key{Group: name, Topic: t.ID, Partition: index})
-			if err == nil {
-				p.StartOffset, p.LeaderEpoch = s.Start, s.LeaderEpoch
-				latest, known := c.share.Latest(topic.Partition{Topic: t.ID, Index: index})
-				if known && s.Start != -1 && s.Complete != -1 {
-					p.Lag = latest - s.Start - int64(s.Complete)
-				}
-			}
+			asking.Go(func() error {
+				c.describeSharePartition(ctx, state.Key{Group: name, Topic: t.ID, Partition: index}, p)
+				return nil
+			})
 		}
-		out.Partitions = append(out.Partitions, p)
 	}
+	_ = asking.Wait() // no function of it fails
 	return out
+}
+
+func (c *Coordinator) describeSharePartition(
+	ctx context.Context, k state.Key, out *kmsg.DescribeShareGroupOffsetsResponseGroupTopicPartition,
+) {
+	s, err := c.share.Shares.StateSummary(ctx, k)
+	if err != nil {
+		return
+	}
+	out.StartOffset, out.LeaderEpoch = s.Start, s.LeaderEpoch
+	if s.Start == -1 || s.Complete == -1 {
+		return
+	}
+	if latest, known := c.share.Latest(ctx, topic.Partition{Topic: k.Topic, Index: k.Partition}); known {
+		out.Lag = latest - s.Start - int64(s.Complete)
+	}
 }
 
 // AlterShareGroupOffsets handles version 0: the group must be without members, and is made if there is none.
@@ -267,13 +314,7 @@ func (c *Coordinator) deleteShareState(
 	deleted = modern.Partitions{}
 	var gone []topic.ID
 	for id, indexes := range work.Sorted() {
-		code := kerr.None
-		for _, index := range indexes {
-			k := state.Key{Group: name, Topic: id, Partition: index}
-			if err := retryShare(ctx, func() error { return c.share.Shares.DeleteState(ctx, k) }); err != nil {
-				code = kerr.Of(err)
-			}
-		}
+		code := c.deleteStates(ctx, name, id, indexes)
 		c.share.Reset(name, id)
 		if code != kerr.None {
 			t, _ := c.topics.TopicByID(id)
@@ -301,6 +342,17 @@ func (c *Coordinator) deleteShareState(
 		return r, nil
 	}
 	return r, deleted
+}
+
+// deleteStates deletes the state of partitions of one topic; the code is that of one that failed.
+func (c *Coordinator) deleteStates(ctx context.Context, name string, id topic.ID, indexes []int32) kerr.Code {
+	var asking errgroup.Group
+	asking.SetLimit(changesAtOnce)
+	for _, index := range indexes {
+		k := state.Key{Group: name, Topic: id, Partition: index}
+		asking.Go(func() error { return retryShare(ctx, func() error { return c.share.Shares.DeleteState(ctx, k) }) })
+	}
+	return kerr.Of(asking.Wait())
 }
 
 // deleteShare deletes the state of a group before the group itself; a group that is not a share group has none.

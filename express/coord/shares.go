@@ -224,21 +224,16 @@ func (s *Shares) DeleteState(ctx context.Context, k state.Key) error {
 	return refused("delete", k, code)
 }
 
-// Summary is what is stored of a share-partition, without its records.
-type Summary struct {
-	StateEpoch, LeaderEpoch int32
-	Start                   int64 // -1: not known yet, or there is no such share-partition
-	Complete                int32 // records from Start on that are done; -1 not known
-}
-
 // StateSummary gives what is durable. Errors: those of a coordinator that is not there.
-func (s *Shares) StateSummary(ctx context.Context, k state.Key) (Summary, error) {
+func (s *Shares) StateSummary(ctx context.Context, k state.Key) (state.Summary, error) {
 	shard, code := s.shard(k.String())
 	if code != kerr.None {
-		return Summary{}, refused("read", k, code)
+		return state.Summary{}, refused("read", k, code)
 	}
 	p, code := read(ctx, shard, func(m *state.Machine) kmsg.ReadShareGroupStateSummaryResponseTopicPartition { return m.Summary(k) })
-	return Summary{p.StateEpoch, p.LeaderEpoch, p.StartOffset, p.DeliveryCompleteCount}, refused("read", k, code)
+	return state.Summary{
+		StateEpoch: p.StateEpoch, LeaderEpoch: p.LeaderEpoch, Start: p.StartOffset, Complete: p.DeliveryCompleteCount,
+	}, refused("read", k, code)
 }
 
 // TopicDeleted removes all share-partitions of a topic from the partitions loaded here. It only takes note.

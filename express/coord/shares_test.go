@@ -126,7 +126,7 @@ func TestShareStateSurvivesACrash(t *testing.T) {
 	if err := again.WriteState(ctx, k, state.Update{StateEpoch: 1, LeaderEpoch: 5}); kerr.Of(err) != kerr.FencedLeaderEpoch {
 		t.Errorf("the owner before: %v", err)
 	}
-	if got, err := again.StateSummary(ctx, k); err != nil || got != (Summary{StateEpoch: 1, LeaderEpoch: 6, Start: 9, Complete: 1}) {
+	if got, err := again.StateSummary(ctx, k); err != nil || got != (state.Summary{StateEpoch: 1, LeaderEpoch: 6, Start: 9, Complete: 1}) {
 		t.Errorf("summary %+v, %v", got, err)
 	}
 }

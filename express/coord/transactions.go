@@ -16,10 +16,12 @@ import (
 
 // Markers writes the markers that end transactions. Safe for concurrent use.
 type Markers interface {
-	// WriteMarker appends a marker to a partition, wherever that is, and returns when it is durable or has failed; ctx bounds
-	// it. kerr.Of tells the reason of an error: UnknownTopicOrPartition, the partition does not exist (any more);
-	// InvalidProducerEpoch, the producer is at a later epoch there; everything else may go away.
-	WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error
+	// WriteMarker has a marker appended to a partition, wherever that is. done is called once, from any goroutine, maybe before
+	// WriteMarker returns: when the marker is durable, or has failed. kerr.Of tells the reason of an error:
+	// UnknownTopicOrPartition, the partition does not exist (any more); InvalidProducerEpoch, the producer is at a later epoch
+	// there; everything else may go away. WriteMarker may block, bounded by ctx, for a partition of this broker only: markers
+	// for another broker, which may be away, must not hold back those for here.
+	WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker, done func(err error))
 }
 
 // TransactionSettings are read anew for every event, so that configuration changes take effect at once.
@@ -42,7 +44,7 @@ type TransactionConfig struct {
 	Partitions int32                      // of __transaction_state; at least 1, no default
 	Settings   func() TransactionSettings // must not block; default: Kafka's defaults
 	QueueLen   int                        // see Config
-	Writers    int                        // markers that are written at a time; default 256
+	Writers    int                        // markers that are written here at a time; default 256
 }
 
 // TransactionWorld is what Transactions touches outside itself. All fields are needed.
@@ -138,15 +140,26 @@ func (t *Transactions) after(index int32, m *transaction.Machine) {
 func (t *Transactions) write(
 	ctx context.Context, index int32, m *transaction.Machine, task transaction.MarkerTask, tp machine.TopicPartition,
 ) {
-	err := t.world.Markers.WriteMarker(ctx, tp, task.Marker)
-	if ctx.Err() != nil {
-		return
-	}
+	t.world.Markers.WriteMarker(ctx, tp, task.Marker, func(err error) {
+		if ctx.Err() == nil {
+			t.written(index, m, task, tp, err)
+		}
+	})
+}
+
+// written tells the machine how a marker of a task fared.
+func (t *Transactions) written(
+	index int32, m *transaction.Machine, task transaction.MarkerTask, tp machine.TopicPartition, err error,
+) {
 	code := kerr.Of(err)
 	// A partition that is gone has nothing to end. Where the producer is at a later epoch, this transaction is over.
 	done := code == kerr.None || code == kerr.UnknownTopicOrPartition || code == kerr.InvalidProducerEpoch
 	if err != nil {
-		t.world.Log.Info("marker not written", "transactional_id", task.ID, "producer_id", task.Marker.ID, "topic", tp.Topic,
+		level := slog.LevelInfo
+		if !done {
+			level = slog.LevelDebug // there may be many, and again soon
+		}
+		t.world.Log.Log(t.work.ctx, level, "marker not written", "transactional_id", task.ID, "producer_id", task.Marker.ID, "topic", tp.Topic,
 			"partition", tp.Partition, "again", !done, "err", err)
 	}
 	t.to(index, m, func(now time.Time) machine.Effects { return m.MarkerWritten(now, task.Number, tp, done) })

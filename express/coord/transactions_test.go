@@ -30,7 +30,11 @@ type fakeMarkers struct {
 	block   chan struct{}                         // if set, a write waits for it or ctx
 }
 
-func (f *fakeMarkers) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error {
+func (f *fakeMarkers) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker, done func(err error)) {
+	done(f.write(ctx, tp, m))
+}
+
+func (f *fakeMarkers) write(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error {
 	if f.block != nil {
 		select {
 		case <-f.block:

@@ -45,6 +45,7 @@
 //
 // Files: node.go (the order), rooms.go (what is built of what), registry.go
 // (partitions in step with the catalog), slot.go, opening.go, leaving.go, drain.go, coordinators.go (their
-// partitions and logs), markers.go (ends of transactions),
+// partitions and logs), markers.go (ends of transactions), remote.go (what
+// other brokers are asked),
 // engine.go (how an agent runs and probes it).
 package node

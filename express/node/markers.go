@@ -14,7 +14,7 @@ import (
 )
 
 // markers ends transactions on the partitions of this broker. It implements
-// coord.Markers.
+// api.Markers.
 type markers struct {
 	catalog   *catalog.Catalog
 	groups    *coord.Coordinator
@@ -22,7 +22,7 @@ type markers struct {
 	partition func(id topic.Partition) (*partition.Partition, bool)
 }
 
-// WriteMarker implements coord.Markers. On the offsets topic the coordinator of
+// WriteMarker implements api.Markers. On the offsets topic the coordinator of
 // the groups writes the marker itself, so that it hears of the end in the log's
 // order.
 func (w *markers) WriteMarker(ctx context.Context, tp machine.TopicPartition, m machine.Marker) error {

@@ -23,6 +23,7 @@ import (
 	"millrace/express/coord"
 	"millrace/express/manifest"
 	"millrace/express/partition"
+	"millrace/express/peer"
 	"millrace/express/segment"
 	"millrace/express/sharing"
 	"millrace/express/tail"
@@ -48,6 +49,8 @@ type broker struct {
 	coordinators *coordinators
 	topics       *topics
 	markers      *markers
+	remote       *remote
+	verifier     *remoteTransactions
 	cleaner      *cleaner.Cleaner
 	server       *server.Server
 	figures      *figures
@@ -219,10 +222,15 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 		catalog: b.catalog, groups: groups, clock: w.Clock,
 		partition: func(id topic.Partition) (*partition.Partition, bool) { return b.registry.Partition(id) },
 	}
+	b.remote = &remote{
+		self: b.catalog.Self().ID, catalog: b.catalog,
+		pool: peer.New(ctx, peer.Config{ClientID: "millrace-broker-" + strconv.Itoa(int(b.catalog.Self().ID))},
+			peer.World{Broker: brokerOf(b.catalog), Log: w.Log}),
+	}
 	transactions, err := coord.NewTransactions(ctx, coord.TransactionConfig{
 		Partitions: b.partitionsOf(topic.TransactionState, b.catalog.BrokerSettings().TransactionTopicPartitions),
 		Settings:   func() coord.TransactionSettings { return coord.TransactionsFromBroker(b.catalog.BrokerSettings()) },
-	}, coord.TransactionWorld{Clock: w.Clock, Log: w.Log, Markers: b.markers, NextProducerID: b.catalog.NextProducerID})
+	}, coord.TransactionWorld{Clock: w.Clock, Log: w.Log, Markers: &remoteMarkers{b.remote, b.markers}, NextProducerID: b.catalog.NextProducerID})
 	if err != nil {
 		return err
 	}
@@ -232,21 +240,19 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	if err != nil {
 		return err
 	}
+	everywhere := &remoteShares{b.remote, shares}
+	b.verifier = &remoteTransactions{b.remote, transactions}
 	share := sharing.New(ctx, sharing.Config{
 		MaxSessions: func() int { return int(b.catalog.BrokerSettings().ShareMaxSessions) },
 	}, sharing.World{
 		Partition: func(id topic.Partition) (sharing.Log, bool) { return b.registry.Partition(id) },
-		Persister: shares, Clock: w.Clock, Log: w.Log,
+		Persister: everywhere, Clock: w.Clock, Log: w.Log,
 		Settings: func(group string) sharing.Settings { return sharing.FromGroup(b.catalog.GroupSettings(group)) },
 	})
 	groups.ServeShares(ctx, coord.ShareWorld{
-		Shares: shares, Reset: share.Reset,
-		Latest: func(id topic.Partition) (int64, bool) {
-			p, ok := b.registry.served(id)
-			if !ok {
-				return 0, false
-			}
-			return p.Offsets().HW, true
+		Shares: everywhere, Reset: share.Reset,
+		Latest: func(ctx context.Context, id topic.Partition) (int64, bool) {
+			return b.remote.latest(ctx, id, b.registry)
 		},
 	})
 	b.coordinators = newCoordinators(groups, transactions, shares, share, w.Log)
@@ -271,7 +277,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	}
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
 		Catalog: b.catalog, Partitions: b.registry, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
-		Transactions: b.coordinators.transactions, Markers: b.markers, Telemetry: receiver,
+		Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
 		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
@@ -305,6 +311,9 @@ func (b *broker) close(ctx context.Context) error {
 	b.endRooms()
 	if b.coordinators != nil {
 		b.coordinators.close()
+	}
+	if b.remote != nil {
+		b.remote.pool.Close()
 	}
 	if b.registry != nil {
 		b.registry.closeAll()

@@ -13,7 +13,7 @@ import (
 // Pauses before what failed is tried again; each is twice the one before.
 const (
 	firstPause = 100 * time.Millisecond
-	maxPause   = 5 * time.Second
+	maxPause   = time.Second
 )
 
 // MarkerTask asks for a marker to be written to each of some partitions. Each outcome goes to MarkerWritten, once.

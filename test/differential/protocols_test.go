@@ -17,6 +17,7 @@ func protocolScripts() []script {
 		{name: "share/life", run: shareLife},
 		{name: "share/acknowledge", run: shareAcknowledge},
 		{name: "share/offsets", run: shareOffsets},
+		{name: "share/states", run: shareStates},
 		{name: "streams/life", run: streamsLife},
 	}
 }

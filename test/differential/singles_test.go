@@ -18,7 +18,8 @@ func singles() (all []single) {
 	all = append(all, topicSingles()...)
 	all = append(all, configSingles()...)
 	all = append(all, transactionSingles()...)
-	return append(all, newGroupSingles()...)
+	all = append(all, newGroupSingles()...)
+	return append(all, stateSingles()...)
 }
 
 func listSingles() []single {

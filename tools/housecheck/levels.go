@@ -42,6 +42,7 @@ func plan() []room {
 		{"express/sharing", "3"},
 		{"express/cleaner", "3"},
 		{"express/controller", "3"},
+		{"express/peer", "3"},
 		{"express/sharing", "3"},
 		{"control", "3"},
 		{"express/api", "4"},

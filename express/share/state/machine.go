@@ -309,6 +309,13 @@ type Snapshot struct {
 	Batches    []share.Batch
 }
 
+// Summary is what is stored of a share-partition, without its records.
+type Summary struct {
+	StateEpoch, LeaderEpoch int32
+	Start                   int64 // -1: not known yet, or there is no such share-partition
+	Complete                int32 // records from Start on that are done; -1 not known
+}
+
 // Update is a change of what is stored.
 type Update struct {
 	StateEpoch  int32
