@@ -19,11 +19,11 @@ import (
 type Config struct {
 	Host       string        // name under which the control plane knows this host; required
 	LogDir     string        // where the nodes' output goes, one file each; required
-	Grace      time.Duration // between SIGTERM and SIGKILL; default 10 s
+	DrainGrace time.Duration // that a node has to hand over and end after SIGTERM, before it is asked again; default 35 s
+	Grace      time.Duration // that it has then before SIGKILL; default 10 s
 	MaxPause   time.Duration // longest pause between restarts; default 5 s
 	Stable     time.Duration // a node that ran so long starts again at once; default 1 s
-	HangReport time.Duration // a node that does not answer for so long is reported; default 2 s
-	HangKill   time.Duration // and is killed after so long; default 30 s
+	Hang       time.Duration // a node that served and does not answer for so long is killed and started again; default 2 s
 }
 
 func (c Config) withDefaults() Config {
@@ -32,11 +32,11 @@ func (c Config) withDefaults() Config {
 			*d = v
 		}
 	}
+	set(&c.DrainGrace, 35*time.Second)
 	set(&c.Grace, 10*time.Second)
 	set(&c.MaxPause, 5*time.Second)
 	set(&c.Stable, time.Second)
-	set(&c.HangReport, 2*time.Second)
-	set(&c.HangKill, 30*time.Second)
+	set(&c.Hang, 2*time.Second)
 	return c
 }
 
@@ -115,7 +115,7 @@ func (a *Agent) Settle(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", item.Key, err)
 		}
-		if s.State == engine.Stopped || s.PID > 0 && running(s) {
+		if s.State == engine.Stopped || s.State == engine.Removed || s.PID > 0 && running(s) {
 			continue
 		}
 		s.State, s.Message, s.PID, s.Began = engine.Stopped, "ended while no agent looked after it", 0, ""

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,7 +25,9 @@ import (
 )
 
 // TestMain lets the test binary stand in for a broker: `child ADDRESS FOLDER`
-// listens there until SIGTERM, after it has left a file named after its PID.
+// listens there until SIGTERM, after it has left a file named after its PID. At
+// SIGUSR1 it leaves a file "drained". With a file "patient" in the folder it
+// ends only at a second signal, which it notes in a file "hurried".
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "child" {
 		os.Exit(child(os.Args[2], os.Args[3]))
@@ -35,8 +39,14 @@ func child(address, folder string) int {
 	if address == "broken" {
 		return 3
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+	stop, drain := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(drain, syscall.SIGUSR1)
+	note := func(name string) { _ = os.WriteFile(filepath.Join(folder, name), nil, 0o600) }
+	go func() {
+		<-drain
+		note("drained")
+	}()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return 1
@@ -45,12 +55,46 @@ func child(address, folder string) int {
 	if err := os.WriteFile(filepath.Join(folder, strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
 		return 1
 	}
+	go answer(l)
 	<-stop
+	if exists(folder, "patient") {
+		note("asked")
+		<-stop
+		note("hurried")
+	}
 	return 0
 }
 
-// children runs the test binary as nodes.
-type children struct{ folder string }
+// answer sends a byte to everybody who connects.
+func answer(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Write([]byte{1})
+		_ = conn.Close()
+	}
+}
+
+func exists(folder, name string) bool {
+	_, err := os.Stat(filepath.Join(folder, name))
+	return err == nil
+}
+
+// children runs the test binary as nodes. The zero value of the rest counts no
+// partitions, and has nothing to delete.
+type children struct {
+	folder string
+	owners func() map[int32]int
+	remove func() error
+}
+
+func (c children) Owned(context.Context, engine.NodeSpec) (map[int32]int, error) {
+	return c.owners(), nil
+}
+
+func (c children) Remove(engine.NodeSpec) error { return c.remove() }
 
 func (c children) Command(s engine.NodeSpec) (string, []string, error) {
 	self, err := proc.Self()
@@ -75,7 +119,13 @@ func (c children) Probe(ctx context.Context, s engine.NodeSpec) error {
 	if err != nil {
 		return err
 	}
-	return conn.Close()
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err
 }
 
 type env struct {
@@ -83,6 +133,7 @@ type env struct {
 	store  kv.KV
 	folder string
 	spec   engine.NodeSpec
+	nodes  children
 }
 
 func newEnv(t *testing.T) *env {
@@ -90,6 +141,7 @@ func newEnv(t *testing.T) *env {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	address := l.Addr().String()
+	e.nodes.folder = e.folder
 	must(t, l.Close())
 	e.spec = engine.NodeSpec{Format: engine.Format, Host: "h", Cluster: "c", ID: 1, Engine: "child", Listen: address}
 	return e
@@ -112,9 +164,9 @@ func (e *env) want(spec engine.NodeSpec) {
 
 // start runs an agent; the function that it returns stops it and waits.
 func (e *env) start() (stop func()) {
-	a := agent.New(agent.Config{Host: "h", LogDir: e.folder, HangReport: 50 * time.Millisecond, HangKill: 200 * time.Millisecond}, agent.World{
+	a := agent.New(agent.Config{Host: "h", LogDir: e.folder, Hang: 300 * time.Millisecond}, agent.World{
 		KV: e.store, FS: disk.OS(""), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
-		Engines: map[string]engine.Engine{"child": children{e.folder}},
+		Engines: map[string]engine.Engine{"child": e.nodes},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -220,7 +272,7 @@ func TestOldReportsAreCorrected(t *testing.T) {
 }
 
 func procSpec(t *testing.T, e *env) proc.Spec {
-	path, args, err := children{e.folder}.Command(e.spec)
+	path, args, err := e.nodes.Command(e.spec)
 	must(t, err)
 	return proc.Spec{Path: path, Args: args, Discard: true}
 }
@@ -286,5 +338,163 @@ func TestFailingNodeSaysWhyAndKeepsNoOtherWaiting(t *testing.T) {
 	s := e.await(func(s engine.NodeStatus) bool { return s.Restarts >= 2 })
 	if !strings.Contains(s.Message, "code 3") && s.State == engine.Failed {
 		t.Errorf("message %q does not say how the node ended", s.Message)
+	}
+}
+
+// file waits for a file that a child leaves.
+func (e *env) file(name string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !exists(e.folder, name); {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("no file %q", name)
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestHungNodeIsKilledAndStartedAgain(t *testing.T) {
+	e := newEnv(t)
+	stop := e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	must(t, syscall.Kill(first.PID, syscall.SIGSTOP))
+	e.await(func(s engine.NodeStatus) bool {
+		return s.State == engine.Failed && strings.Contains(s.Message, "hung") || ready(s) && s.PID != first.PID
+	})
+	second := e.await(func(s engine.NodeStatus) bool { return ready(s) && s.PID != first.PID })
+	if alive(first.PID) || second.Restarts != 1 {
+		t.Errorf("the hung process lives: %v, restarts %d", alive(first.PID), second.Restarts)
+	}
+	stop()
+}
+
+// TestAdoptedNodeThatHangsIsKilled: it has served before, so its silence is not that of a start.
+func TestAdoptedNodeThatHangsIsKilled(t *testing.T) {
+	e := newEnv(t)
+	p, err := proc.Start(context.Background(), procSpec(t, e))
+	must(t, err)
+	e.file(strconv.Itoa(p.PID()))
+	must(t, p.Signal(syscall.SIGSTOP))
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()})
+	must(t, err)
+	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
+	must(t, err)
+	e.want(e.spec)
+	e.start()
+	e.await(func(s engine.NodeStatus) bool { return ready(s) && s.PID != p.PID() && s.PID != 0 })
+	<-p.Done()
+}
+
+func TestNodeIsToldToDrain(t *testing.T) {
+	e := newEnv(t)
+	e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Drain = true
+	e.want(e.spec)
+	e.file("drained")
+	if s := e.await(ready); s.PID != first.PID {
+		t.Error("it was started anew")
+	}
+	must(t, os.Remove(filepath.Join(e.folder, "drained")))
+	must(t, syscall.Kill(first.PID, syscall.SIGKILL))
+	e.file("drained") // the next process is told too
+}
+
+func TestPartitionsAreCounted(t *testing.T) {
+	e := newEnv(t)
+	var mu sync.Mutex
+	owners := map[int32]int{1: 3}
+	set := func(o map[int32]int) { mu.Lock(); owners = o; mu.Unlock() }
+	e.nodes.owners = func() map[int32]int { mu.Lock(); defer mu.Unlock(); return owners }
+	e.start()
+	e.want(e.spec)
+	if s := e.await(ready); s.Owners != nil {
+		t.Errorf("counted without being asked: %v", s.Owners)
+	}
+	e.spec.Count = 7
+	e.want(e.spec)
+	e.await(func(s engine.NodeStatus) bool { return s.Counted == 7 && s.Owners[1] == 3 })
+	set(map[int32]int{1: 0, 2: 3})
+	e.await(func(s engine.NodeStatus) bool { return s.Owners[2] == 3 && s.Owners[1] == 0 })
+	e.spec.Count = 8
+	e.want(e.spec)
+	e.await(func(s engine.NodeStatus) bool { return s.Counted == 8 })
+	e.spec.Count = 0
+	e.want(e.spec)
+	e.await(func(s engine.NodeStatus) bool { return s.Owners == nil && s.Counted == 0 })
+}
+
+func TestNewRoundIsANewProcess(t *testing.T) {
+	e := newEnv(t)
+	stop := e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Round = 5
+	e.want(e.spec)
+	second := e.await(func(s engine.NodeStatus) bool { return ready(s) && s.Round == 5 })
+	if second.PID == first.PID || second.Restarts != 0 {
+		t.Errorf("pid %d after %d, %d restarts that nobody asked for", second.PID, first.PID, second.Restarts)
+	}
+	stop()
+}
+
+// TestAdoptedNodeOfAnEarlierRound: the round went on while no agent ran.
+func TestAdoptedNodeOfAnEarlierRound(t *testing.T) {
+	e := newEnv(t)
+	p, err := proc.Start(context.Background(), procSpec(t, e))
+	must(t, err)
+	e.file(strconv.Itoa(p.PID()))
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started(), Round: 4})
+	must(t, err)
+	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
+	must(t, err)
+	e.spec.Round = 5
+	e.want(e.spec)
+	e.start()
+	e.await(func(s engine.NodeStatus) bool { return ready(s) && s.Round == 5 && s.PID != p.PID() })
+	<-p.Done()
+}
+
+func TestStopHasNoTimeForHandOvers(t *testing.T) {
+	e := newEnv(t)
+	must(t, os.WriteFile(filepath.Join(e.folder, "patient"), nil, 0o600))
+	stop := e.start()
+	e.want(e.spec)
+	e.await(ready)
+	e.spec.Stopped = true
+	e.want(e.spec)
+	e.file("asked")
+	if exists(e.folder, "hurried") {
+		t.Error("a node that hands over is hurried while the agent runs")
+	}
+	stop()
+	if !exists(e.folder, "hurried") {
+		t.Error("the node was not told a second time")
+	}
+}
+
+func TestRemovedNodeLeavesNothing(t *testing.T) {
+	e := newEnv(t)
+	tried := 0
+	e.nodes.remove = func() error {
+		if tried++; tried == 1 {
+			return errors.New("disk fell off")
+		}
+		return nil
+	}
+	e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Stopped, e.spec.Remove = true, true
+	e.want(e.spec)
+	s := e.await(func(s engine.NodeStatus) bool { return s.State == engine.Failed || s.State == engine.Removed })
+	if s.State == engine.Failed && !strings.Contains(s.Message, "fell off") {
+		t.Errorf("message %q", s.Message)
+	}
+	e.want(e.spec) // wakes it before its pause is over
+	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Removed })
+	if alive(first.PID) || tried != 2 {
+		t.Errorf("alive %v, %d tries", alive(first.PID), tried)
 	}
 }

@@ -16,9 +16,16 @@
 //	A3  Run returns only after every process that it runs has ended. An agent
 //	    that is killed leaves its nodes running for the next one.
 //	A4  A process that stops answering is killed, never doubled: the kernel
-//	    frees its log's lock only when it is dead.
+//	    frees its log's lock only when it is dead. One that starts is given all
+//	    the time that it needs, and silence that is the agent's own fault (it
+//	    was suspended, it has no file descriptors left) kills nobody.
 //	A5  A node is never taken for ready by what another process answers: it is
 //	    started only where its addresses are free.
+//	A6  A process is asked to end before it is killed, and may hand over what
+//	    it owns first; when the agent itself stops, it is not given that time.
+//	A7  What a node keeps is deleted only where the spec says both Stopped and
+//	    Remove, and while nothing holds the node's lock.
 //
-// Files: agent.go (specs), node.go (one node's supervisor), report.go (status).
+// Files: agent.go (specs), node.go (one node's supervisor), watch.go (what it
+// sees of the running process), report.go (status).
 package agent

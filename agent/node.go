@@ -2,8 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,10 +14,6 @@ import (
 
 // Pauses of the supervisor.
 const (
-	firstProbe  = 2 * time.Millisecond  // between probes of a node that starts,
-	lastProbe   = 50 * time.Millisecond // growing to this
-	readyProbe  = time.Second           // between probes of a node that serves
-	probeLimit  = time.Second           // for one probe
 	firstPause  = 50 * time.Millisecond
 	servedPause = 200 * time.Millisecond
 	logKept     = 16 << 20 // bytes of output after which the next start begins a new file
@@ -39,7 +33,10 @@ type node struct {
 
 	spec    engine.NodeSpec
 	process *proc.Process
+	served  bool            // the adopted process has served before
+	leaving <-chan struct{} // closed when the agent stops
 	status  engine.NodeStatus
+	unsaved bool // the status could not be written
 	pause   time.Duration
 }
 
@@ -70,6 +67,7 @@ func (n *node) latest() engine.NodeSpec {
 
 // run supervises until ctx ends or the spec is removed, then stops the process.
 func (n *node) run(ctx context.Context) {
+	n.leaving = ctx.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	n.agent.wait.Go(func() {
@@ -82,19 +80,20 @@ func (n *node) run(ctx context.Context) {
 	n.adopt(ctx)
 	for ctx.Err() == nil {
 		n.spec = n.latest()
-		if n.spec.Stopped {
+		switch {
+		case n.spec.Stopped:
 			n.stop(ctx)
-			n.report(ctx, engine.Stopped, "")
-			n.idle(ctx)
-			continue
+			n.rest(ctx)
+		case n.process != nil && n.status.Round != n.spec.Round:
+			n.stop(ctx)
+		case n.process != nil || n.start(ctx):
+			n.watch(ctx)
 		}
-		if n.process == nil && !n.start(ctx) {
-			continue
-		}
-		n.watch(ctx)
 	}
 	n.stop(ctx)
-	n.report(ctx, engine.Stopped, "")
+	if n.status.State != engine.Removed {
+		n.report(ctx, engine.Stopped, "")
+	}
 }
 
 // adopt takes over the process that an earlier agent left running (A1).
@@ -108,14 +107,29 @@ func (n *node) adopt(ctx context.Context) {
 		return // it is gone; a new one is started
 	}
 	n.process = p
+	n.served = s.State == engine.Ready
+	n.status.Round = s.Round
 	n.log.Info("running broker adopted", "pid", s.PID)
 }
 
-// idle waits for something to change.
-func (n *node) idle(ctx context.Context) {
+// rest reports that the node is stopped, after what it kept is deleted where
+// the spec says so, and waits for something to change.
+func (n *node) rest(ctx context.Context) {
+	state, message := engine.Stopped, ""
+	var again <-chan time.Time
+	if n.spec.Remove {
+		state = engine.Removed
+		if err := n.engine.Remove(n.spec); err != nil {
+			n.log.Error("broker's data could not be deleted, trying again", "err", err)
+			state, message = engine.Failed, err.Error()
+			again = time.After(n.agent.cfg.MaxPause)
+		}
+	}
+	n.report(ctx, state, message)
 	select {
 	case <-ctx.Done():
 	case <-n.kick:
+	case <-again:
 	}
 }
 
@@ -134,6 +148,8 @@ func (n *node) start(ctx context.Context) bool {
 		n.failed(ctx, err.Error(), n.agent.cfg.MaxPause)
 		return false
 	}
+	n.served = false
+	n.status.Round = n.spec.Round
 	n.log.Info("broker started", "pid", n.process.PID())
 	return true
 }
@@ -170,95 +186,22 @@ func (n *node) failed(ctx context.Context, message string, most time.Duration) {
 }
 
 // mostPause is how long to wait at most before starting a node again that ended
-// in this state after running so long. One that served gets little, however
-// often it ends: its partitions have nobody else.
-func (n *node) mostPause(state engine.NodeState, ran time.Duration) time.Duration {
+// after running so long. One that served gets little, however often it ends:
+// its partitions have nobody else.
+func (n *node) mostPause(served bool, ran time.Duration) time.Duration {
 	switch {
 	case ran >= n.agent.cfg.Stable:
 		return 0
-	case state == engine.Starting:
-		return n.agent.cfg.MaxPause
-	default:
+	case served:
 		return servedPause
+	default:
+		return n.agent.cfg.MaxPause
 	}
-}
-
-// watch follows the running process until it ends, must be changed, or ctx ends.
-func (n *node) watch(ctx context.Context) {
-	clk := n.agent.world.Clock
-	began := clk.Now()
-	answered := began
-	state := engine.Starting
-	n.report(ctx, state, "")
-	pause := firstProbe
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.process.Done():
-			message := n.process.Status().String()
-			n.process = nil
-			n.log.Warn("broker ended", "how", message, "log", n.agent.logFile(n.spec))
-			n.failed(ctx, message, n.mostPause(state, clk.Now().Sub(began)))
-			return
-		case <-n.kick:
-			if n.mustRestart() {
-				n.stop(ctx)
-				return
-			}
-		case <-timer.C:
-			if err := n.probe(ctx); err == nil || state == engine.Ready && cutOff(err) {
-				answered, pause = clk.Now(), readyProbe
-				if state != engine.Ready {
-					state = engine.Ready
-					n.log.Info("broker is ready", "took_ms", answered.Sub(began).Milliseconds())
-					n.report(ctx, state, "")
-				}
-			} else {
-				state = n.silent(ctx, state, clk.Now().Sub(answered), err)
-				pause = min(2*pause, lastProbe)
-			}
-			timer.Reset(pause)
-		}
-	}
-}
-
-// silent handles a probe that failed. A process that served and then hangs is
-// killed (A4); one that starts may take long to recover its log.
-func (n *node) silent(ctx context.Context, state engine.NodeState, since time.Duration, err error) engine.NodeState {
-	if state == engine.Starting {
-		return state
-	}
-	if state == engine.Ready && since >= n.agent.cfg.HangReport {
-		state = engine.Failed
-		n.log.Warn("broker does not answer", "since", since, "err", err)
-		n.report(ctx, state, "does not answer: "+err.Error())
-	}
-	if since >= n.agent.cfg.HangKill {
-		n.log.Error("broker is killed because it does not answer", "since", since)
-		if err := n.process.Kill(); err != nil {
-			n.log.Warn("broker could not be killed", "err", err)
-		}
-	}
-	return state
-}
-
-// cutOff says that the node took the probe's connection and closed it, as it
-// does when its clients use up the connections that it allows: it is alive.
-func cutOff(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
-
-func (n *node) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
-	return n.engine.Probe(ctx, n.spec)
 }
 
 // mustRestart says whether the latest spec asks for another process.
-func (n *node) mustRestart() bool {
-	latest := n.latest()
-	if latest.Stopped {
+func (n *node) mustRestart(latest engine.NodeSpec) bool {
+	if latest.Stopped || latest.Round != n.status.Round {
 		return true
 	}
 	path, args, err := n.engine.Command(latest)
@@ -266,14 +209,29 @@ func (n *node) mustRestart() bool {
 	return err != nil || oldErr != nil || path != oldPath || !slices.Equal(args, oldArgs)
 }
 
-// stop ends the process and waits for it.
+// stop ends the process and waits for it. The first SIGTERM lets it hand over
+// what it has; a second signal makes it end at once. It gets that one when its
+// time is up, or when the agent stops: the others stop too, so there is nobody
+// to hand over to.
 func (n *node) stop(ctx context.Context) {
-	if n.process == nil {
+	p := n.process
+	if p == nil {
 		return
 	}
-	if err := n.process.Stop(context.WithoutCancel(ctx), n.agent.cfg.Grace); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err == nil {
+		patience := time.NewTimer(n.agent.cfg.DrainGrace)
+		defer patience.Stop()
+		select {
+		case <-p.Done():
+		case <-patience.C:
+			n.log.Warn("broker takes too long to hand over", "after", n.agent.cfg.DrainGrace)
+		case <-n.leaving:
+			_ = p.Signal(syscall.SIGINT) // not a second SIGTERM, which the kernel may merge with the first
+		}
+	}
+	if err := p.Stop(context.WithoutCancel(ctx), n.agent.cfg.Grace); err != nil {
 		n.log.Error("broker could not be stopped", "err", err)
 	}
-	n.log.Info("broker stopped", "how", n.process.Status().String())
+	n.log.Info("broker stopped", "how", p.Status().String())
 	n.process = nil
 }

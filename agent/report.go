@@ -13,8 +13,8 @@ import (
 // from starting brokers.
 const reportTimeout = 2 * time.Second
 
-// report writes the node's status. A report that fails is logged: the next
-// change of state writes the whole status again.
+// report writes the node's status. A report that fails is logged; the next
+// probe that is answered writes it again.
 func (n *node) report(ctx context.Context, state engine.NodeState, message string) {
 	n.status.Format = engine.Format
 	n.status.State = state
@@ -31,7 +31,9 @@ func (n *node) report(ctx context.Context, state engine.NodeState, message strin
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 	defer cancel()
-	if _, err := n.agent.world.KV.Txn(ctx, nil, []kv.Op{kv.Put(n.spec.StatusKey(), b)}); err != nil {
+	_, err = n.agent.world.KV.Txn(ctx, nil, []kv.Op{kv.Put(n.spec.StatusKey(), b)})
+	n.unsaved = err != nil
+	if err != nil {
 		n.log.Warn("status could not be written", "state", state, "err", err)
 	}
 }

@@ -1,16 +1,3 @@
-// Package control is the control plane: it decides which nodes should run and
-// knows which of them do.
-//
-// Flow: Ensure writes a cluster's record and the specs of its nodes; the agents
-// act on those and report; Readiness reads the reports. State is in etcd only,
-// changed by compare-and-swap, so that several control planes may run.
-//
-// Invariants:
-//
-//	C1  A cluster's record is written before the specs of its nodes, and a spec
-//	    that no record explains is removed by the next Ensure.
-//	C2  What exists is changed only where it differs, so a restart of the
-//	    control plane restarts no broker.
 package control
 
 import (
@@ -19,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
 
+	"millrace/base/clock"
 	"millrace/base/kv"
 	"millrace/engine"
 )
@@ -33,19 +22,24 @@ const format = 1
 // portStep is between the ports of two brokers of a cluster on one host.
 const portStep = 100
 
+// MaxBrokers is how many brokers a cluster may have.
+const MaxBrokers = 15
+
 // Errors that callers test with errors.Is.
 var (
 	// ErrSpec: the cluster's description cannot be made so; the message says why.
 	ErrSpec = errors.New("invalid cluster description")
 	// ErrNewer: the record was written by a newer version of Millrace.
 	ErrNewer = errors.New("cluster record written by a newer version of millrace")
+	// ErrNoCluster: no cluster has this name.
+	ErrNoCluster = errors.New("no such cluster")
 )
 
 // Cluster describes one express cluster.
 type Cluster struct {
 	Format  int    `json:"format"`
 	Name    string `json:"name"`
-	Brokers int    `json:"brokers"` // at least 1
+	Brokers int    `json:"brokers"` // that there are, those that leave included; 1 to MaxBrokers. For Ensure 0: as many as there are, 1 for a new cluster
 	Listen  string `json:"listen"`  // host:port of the first broker; broker k is at port + 100*(k-1)
 	Memory  int64  `json:"memory"`  // bytes for each broker; 0: the engine's default
 
@@ -53,6 +47,12 @@ type Cluster struct {
 
 	MaxConnections      int `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
+
+	// The plane's own; Ensure takes no notice of them.
+	Wanted     int    `json:"wanted,omitempty"`     // brokers that there shall be; 0: as many as there are
+	Binary     string `json:"binary,omitempty"`     // program of the brokers; "": the agent's own
+	Operation  int64  `json:"operation,omitempty"`  // number of the operation under way; 0: none
+	Operations int64  `json:"operations,omitempty"` // number of the last operation; 0: there was none
 }
 
 // Validate names every fault of the description.
@@ -61,14 +61,22 @@ func (c Cluster) Validate() error {
 	if c.Name == "" || strings.ContainsAny(c.Name, "/ ") {
 		faults = append(faults, fmt.Errorf("%w: name %q must not be empty or hold a slash or a space", ErrSpec, c.Name))
 	}
-	if c.Brokers < 1 {
-		faults = append(faults, fmt.Errorf("%w: %d brokers, at least 1 is needed", ErrSpec, c.Brokers))
+	if c.Brokers < 1 || c.Brokers > MaxBrokers {
+		faults = append(faults, fmt.Errorf("%w: %d brokers, 1 to %d can be", ErrSpec, c.Brokers, MaxBrokers))
 	}
-	if _, err := address(c.Listen, max(c.Brokers, 1)); err != nil {
+	most := min(max(c.Brokers, c.Wanted, 1), MaxBrokers)
+	if _, err := address(c.Listen, most); err != nil {
 		faults = append(faults, err)
 	}
-	if _, err := address(c.Metrics, max(c.Brokers, 1)); c.Metrics != "" && err != nil {
+	if _, err := address(c.Metrics, most); c.Metrics != "" && err != nil {
 		faults = append(faults, fmt.Errorf("metrics: %w", err))
+	}
+	taken := map[string]string{}
+	for _, used := range c.Addresses() {
+		if other := taken[used.Address]; other != "" {
+			faults = append(faults, fmt.Errorf("%w: %s is the address of %s and of %s", ErrSpec, used.Address, other, used.Use))
+		}
+		taken[used.Address] = used.Use
 	}
 	if c.Memory < 0 {
 		faults = append(faults, fmt.Errorf("%w: memory of %d bytes", ErrSpec, c.Memory))
@@ -77,6 +85,29 @@ func (c Cluster) Validate() error {
 		faults = append(faults, fmt.Errorf("%w: %d connections, %d from one address", ErrSpec, c.MaxConnections, c.MaxConnectionsPerIP))
 	}
 	return errors.Join(faults...)
+}
+
+// Address is what a node listens on, and what for.
+type Address struct {
+	Address string // host:port
+	Use     string // for messages: "broker 2"
+	Broker  int32
+	Metrics bool // not Kafka's protocol
+}
+
+// Addresses are all that the cluster's brokers listen on; those that cannot be
+// made out are left out.
+func (c Cluster) Addresses() []Address {
+	var all []Address
+	for k := 1; k <= min(c.Brokers, MaxBrokers); k++ {
+		if a, err := address(c.Listen, k); err == nil {
+			all = append(all, Address{a, fmt.Sprintf("broker %d", k), int32(k), false})
+		}
+		if a, err := address(c.Metrics, k); c.Metrics != "" && err == nil {
+			all = append(all, Address{a, fmt.Sprintf("the metrics of broker %d", k), int32(k), true})
+		}
+	}
+	return all
 }
 
 // address is that of a broker, where first is the first one's.
@@ -119,12 +150,16 @@ func (c Cluster) Nodes(host string) ([]engine.NodeSpec, error) {
 
 			MaxConnections:      c.MaxConnections,
 			MaxConnectionsPerIP: c.MaxConnectionsPerIP,
+			Binary:              c.Binary,
 		})
 	}
 	return specs, nil
 }
 
-func clusterKey(name string) string { return "control/clusters/" + name }
+// clusterPrefix is where the records of clusters lie.
+const clusterPrefix = "control/clusters/"
+
+func clusterKey(name string) string { return clusterPrefix + name }
 
 // Prefix is below which the brokers of a cluster keep their own state in etcd.
 func Prefix(cluster string) string { return "clusters/" + cluster + "/" }
@@ -134,95 +169,158 @@ func Prefix(cluster string) string { return "clusters/" + cluster + "/" }
 type Plane struct {
 	store kv.KV
 	host  string
+	clock clock.Clock
+	log   *slog.Logger
 }
 
 // New makes a control plane that places nodes on host.
-func New(store kv.KV, host string) *Plane { return &Plane{store: store, host: host} }
+func New(store kv.KV, host string, clk clock.Clock, log *slog.Logger) *Plane {
+	return &Plane{store: store, host: host, clock: clk, log: log}
+}
 
-// Ensure makes the cluster exist as described: its record, then the specs of
-// its nodes. It returns ErrSpec for a description that cannot be and ErrNewer
-// where a newer version of Millrace looks after the cluster.
-func (p *Plane) Ensure(ctx context.Context, c Cluster) error {
-	c.Format = format
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	if err := p.checkFormat(ctx, c.Name); err != nil {
-		return err
-	}
-	record, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("encode cluster %s: %w", c.Name, err)
-	}
-	if err := p.put(ctx, clusterKey(c.Name), record); err != nil {
-		return fmt.Errorf("save cluster %s: %w", c.Name, err)
+// Ensure makes the cluster exist as described and returns it as it is: its
+// record, then the specs of its nodes. More brokers than there were are added
+// at once; fewer is what Run then does, because the others must hand over first.
+// It returns ErrSpec for a description that cannot be and ErrNewer where a newer
+// version of Millrace looks after the cluster.
+func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
+	var c Cluster
+	for {
+		old, rev, err := p.read(ctx, asked.Name)
+		if err != nil && !errors.Is(err, ErrNoCluster) {
+			return Cluster{}, err
+		}
+		c = merge(old, asked)
+		if err := c.Validate(); err != nil {
+			return Cluster{}, err
+		}
+		if c == old {
+			break
+		}
+		err = p.save(ctx, c, rev)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, kv.ErrConflict) {
+			return Cluster{}, err
+		}
 	}
 	specs, err := c.Nodes(p.host)
 	if err != nil {
-		return err
+		return Cluster{}, err
 	}
 	wanted := make(map[string]bool, len(specs))
 	for _, s := range specs {
 		wanted[s.Key()] = true
-		if err := p.checkSpec(ctx, s.Key()); err != nil {
-			return err
-		}
-		b, err := engine.Encode(s)
-		if err != nil {
-			return fmt.Errorf("encode node %s: %w", s.Key(), err)
-		}
-		if err := p.put(ctx, s.Key(), b); err != nil {
-			return fmt.Errorf("save node %s: %w", s.Key(), err)
+		// While an operation is under way, a spec that is missing is its to make, or was its to delete.
+		if err := p.place(ctx, s, c.Operation == 0); err != nil {
+			return Cluster{}, err
 		}
 	}
-	return p.removeOthers(ctx, c.Name, wanted)
+	return c, p.removeOthers(ctx, c.Name, wanted)
 }
 
-func (p *Plane) checkFormat(ctx context.Context, name string) error {
+// merge is what a cluster is to be after it was old (the zero Cluster: there was
+// none) and asked came in.
+func merge(old, asked Cluster) Cluster {
+	c := asked
+	c.Format = format
+	c.Wanted, c.Binary, c.Operation, c.Operations = old.Wanted, old.Binary, old.Operation, old.Operations
+	switch {
+	case asked.Brokers == 0:
+		c.Brokers = max(old.Brokers, 1)
+	case old.Brokers == 0, asked.Brokers > old.Brokers && old.Operation == 0:
+		c.Wanted = asked.Brokers
+	default:
+		c.Wanted, c.Brokers = asked.Brokers, old.Brokers
+		if asked.Brokers < 1 || asked.Brokers > MaxBrokers {
+			c.Brokers = asked.Brokers // for Validate to refuse
+		}
+	}
+	return c
+}
+
+// place writes the spec of a node; where there is none only if create says so.
+// What an operation has written into it stays.
+func (p *Plane) place(ctx context.Context, s engine.NodeSpec, create bool) error {
+	return p.edit(ctx, s.Key(), create, func(old *engine.NodeSpec) {
+		if old.ID != 0 {
+			s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
+		}
+		*old = s
+	})
+}
+
+// Cluster returns the record of a cluster, or ErrNoCluster.
+func (p *Plane) Cluster(ctx context.Context, name string) (Cluster, error) {
+	c, _, err := p.read(ctx, name)
+	return c, err
+}
+
+// read returns the record and its revision; rev is 0 with ErrNoCluster.
+func (p *Plane) read(ctx context.Context, name string) (Cluster, int64, error) {
 	item, err := p.store.Get(ctx, clusterKey(name))
 	if errors.Is(err, kv.ErrNotFound) {
-		return nil
+		return Cluster{}, 0, fmt.Errorf("%w: %q", ErrNoCluster, name)
 	}
 	if err != nil {
-		return fmt.Errorf("read cluster %s: %w", name, err)
+		return Cluster{}, 0, fmt.Errorf("read cluster %s: %w", name, err)
 	}
-	var old Cluster
-	if err := json.Unmarshal(item.Value, &old); err != nil {
-		return fmt.Errorf("read cluster %s: %w", name, err)
+	var c Cluster
+	if err := json.Unmarshal(item.Value, &c); err != nil {
+		return Cluster{}, 0, fmt.Errorf("read cluster %s: %w", name, err)
 	}
-	if old.Format > format {
-		return fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, old.Format, format)
+	if c.Format > format {
+		return Cluster{}, 0, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, format)
+	}
+	return c, item.ModRev, nil
+}
+
+// save replaces the record that was read at rev, with whatever else changes
+// in the same step. It returns kv.ErrConflict where somebody was faster.
+func (p *Plane) save(ctx context.Context, c Cluster, rev int64, with ...kv.Op) error {
+	record, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode cluster %s: %w", c.Name, err)
+	}
+	ops := append(with, kv.Put(clusterKey(c.Name), record))
+	if _, err := p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(clusterKey(c.Name), rev)}, ops); err != nil {
+		return fmt.Errorf("save cluster %s: %w", c.Name, err)
 	}
 	return nil
 }
 
-// checkSpec returns engine.ErrNewer where a newer version has written the spec.
-func (p *Plane) checkSpec(ctx context.Context, key string) error {
-	item, err := p.store.Get(ctx, key)
-	if errors.Is(err, kv.ErrNotFound) {
-		return nil
-	}
-	if err == nil {
-		_, err = engine.Decode[engine.NodeSpec](item.Value)
-	}
-	if err != nil {
-		return fmt.Errorf("read node %s: %w", key, err)
-	}
-	return nil
-}
-
-// put writes where the value differs, so that nobody wakes for nothing (C2).
-func (p *Plane) put(ctx context.Context, key string, value []byte) error {
+// edit changes a spec, by compare-and-swap and only where it differs (C2). A
+// spec that is missing is made where create says so, and left alone otherwise.
+func (p *Plane) edit(ctx context.Context, key string, create bool, change func(*engine.NodeSpec)) error {
 	for {
 		item, err := p.store.Get(ctx, key)
-		if err != nil && !errors.Is(err, kv.ErrNotFound) {
-			return err
-		}
-		if err == nil && bytes.Equal(item.Value, value) {
+		missing := errors.Is(err, kv.ErrNotFound)
+		if missing && !create {
 			return nil
 		}
-		_, err = p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.Put(key, value)})
+		if err != nil && !missing {
+			return fmt.Errorf("read node %s: %w", key, err)
+		}
+		var spec engine.NodeSpec
+		if !missing {
+			if spec, err = engine.Decode[engine.NodeSpec](item.Value); err != nil {
+				return fmt.Errorf("read node %s: %w", key, err)
+			}
+		}
+		change(&spec)
+		b, err := engine.Encode(spec)
+		if err != nil {
+			return fmt.Errorf("encode node %s: %w", key, err)
+		}
+		if bytes.Equal(b, item.Value) {
+			return nil
+		}
+		_, err = p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.Put(key, b)})
 		if !errors.Is(err, kv.ErrConflict) {
+			if err != nil {
+				err = fmt.Errorf("save node %s: %w", key, err)
+			}
 			return err
 		}
 	}
@@ -243,65 +341,4 @@ func (p *Plane) removeOthers(ctx context.Context, cluster string, wanted map[str
 		}
 	}
 	return nil
-}
-
-// Readiness says which nodes of a cluster serve.
-type Readiness struct {
-	Ready   bool     // every node that should run serves
-	Reasons []string // one line for each node that does not, and why
-}
-
-// Readiness reads what the agents last reported of a cluster's nodes.
-func (p *Plane) Readiness(ctx context.Context, cluster string) (Readiness, error) {
-	items, _, err := p.store.List(ctx, engine.SpecPrefix(p.host)+cluster+"/")
-	if err != nil {
-		return Readiness{}, fmt.Errorf("list nodes of %s: %w", cluster, err)
-	}
-	r := Readiness{}
-	running := 0
-	for _, item := range items {
-		spec, err := engine.Decode[engine.NodeSpec](item.Value)
-		if err != nil {
-			return Readiness{}, err
-		}
-		if spec.Stopped {
-			continue
-		}
-		running++
-		reason, err := p.reason(ctx, spec)
-		if err != nil {
-			return Readiness{}, err
-		}
-		if reason != "" {
-			r.Reasons = append(r.Reasons, reason)
-		}
-	}
-	if running == 0 {
-		r.Reasons = append(r.Reasons, fmt.Sprintf("cluster %s has no node that should run", cluster))
-	}
-	r.Ready = len(r.Reasons) == 0
-	return r, nil
-}
-
-// reason is empty for a node that serves.
-func (p *Plane) reason(ctx context.Context, spec engine.NodeSpec) (string, error) {
-	item, err := p.store.Get(ctx, spec.StatusKey())
-	if errors.Is(err, kv.ErrNotFound) {
-		return fmt.Sprintf("broker %d of cluster %s: not started yet", spec.ID, spec.Cluster), nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", spec.StatusKey(), err)
-	}
-	status, err := engine.Decode[engine.NodeStatus](item.Value)
-	if err != nil {
-		return "", err
-	}
-	if status.State == engine.Ready {
-		return "", nil
-	}
-	text := fmt.Sprintf("broker %d of cluster %s: %s", spec.ID, spec.Cluster, strings.ToLower(string(status.State)))
-	if status.Message != "" {
-		text += ": " + status.Message
-	}
-	return text, nil
 }

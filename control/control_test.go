@@ -3,9 +3,11 @@ package control_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"millrace/base/clock"
 	"millrace/base/kv"
 	"millrace/control"
 	"millrace/engine"
@@ -16,6 +18,15 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newPlane(store kv.KV) *control.Plane {
+	return control.New(store, "h", clock.System{}, slog.New(slog.DiscardHandler))
+}
+
+func ensure(plane *control.Plane, c control.Cluster) error {
+	_, err := plane.Ensure(context.Background(), c)
+	return err
 }
 
 func put(t *testing.T, store kv.KV, key, value string) {
@@ -38,39 +49,52 @@ func specs(t *testing.T, store kv.KV) []engine.NodeSpec {
 }
 
 func TestEnsurePlacesBrokersOverZonesAndPorts(t *testing.T) {
-	ctx, store := context.Background(), kv.NewMemory()
-	plane := control.New(store, "h")
-	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 4, Listen: "127.0.0.1:9092"}))
+	store := kv.NewMemory()
+	plane := newPlane(store)
+	must(t, ensure(plane, control.Cluster{Name: "c", Brokers: 4, Listen: "127.0.0.1:9092"}))
 	got := specs(t, store)
 	if len(got) != 4 || got[2].Listen != "127.0.0.1:9292" || got[2].Zone != "zone-c" || got[3].Zone != "zone-a" {
 		t.Fatalf("specs %+v", got)
 	}
-	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 2, Listen: "127.0.0.1:9092"}))
-	if got := specs(t, store); len(got) != 2 {
-		t.Fatalf("%d nodes after scaling in to 2", len(got))
+	for _, fewer := range []int{2, 0} {
+		must(t, ensure(plane, control.Cluster{Name: "c", Brokers: fewer, Listen: "127.0.0.1:9092"}))
+		if got := specs(t, store); len(got) != 4 {
+			t.Fatalf("%d nodes after %d were asked for: they must hand over first", len(got), fewer)
+		}
+	}
+	must(t, ensure(plane, control.Cluster{Name: "c", Brokers: 5, Listen: "127.0.0.1:9092"}))
+	if got := specs(t, store); len(got) != 5 {
+		t.Fatalf("%d nodes after scaling out to 5", len(got))
 	}
 }
 
 func TestEnsureChangesNothingThatIsRight(t *testing.T) {
 	ctx, store := context.Background(), kv.NewMemory()
-	plane := control.New(store, "h")
+	plane := newPlane(store)
 	c := control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"}
-	must(t, plane.Ensure(ctx, c))
+	must(t, ensure(plane, c))
 	_, before, err := store.List(ctx, "")
 	must(t, err)
-	must(t, plane.Ensure(ctx, c))
+	must(t, ensure(plane, c))
 	if _, after, err := store.List(ctx, ""); err != nil || after != before {
 		t.Fatalf("revision went from %d to %d (%v): brokers would be looked at again", before, after, err)
 	}
 }
 
+func TestPortsThatCollideAreNamed(t *testing.T) {
+	err := ensure(newPlane(kv.NewMemory()), control.Cluster{Name: "c", Brokers: 3, Listen: "127.0.0.1:9092", Metrics: "127.0.0.1:9292"})
+	if !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "127.0.0.1:9292 is the address of the metrics of broker 1 and of broker 3") {
+		t.Fatalf("error %v", err)
+	}
+}
+
 func TestEnsureRefusesWhatCannotBe(t *testing.T) {
-	plane := control.New(kv.NewMemory(), "h")
-	err := plane.Ensure(context.Background(), control.Cluster{Name: "a/b", Brokers: 0, Listen: "nowhere", Memory: -1})
+	plane := newPlane(kv.NewMemory())
+	err := ensure(plane, control.Cluster{Name: "a/b", Brokers: -1, Listen: "nowhere", Memory: -1})
 	if !errors.Is(err, control.ErrSpec) {
 		t.Fatalf("error %v", err)
 	}
-	for _, fault := range []string{"a/b", "0 brokers", "nowhere", "memory"} {
+	for _, fault := range []string{"a/b", "-1 brokers", "nowhere", "memory"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("the error does not name %q: %v", fault, err)
 		}
@@ -78,14 +102,14 @@ func TestEnsureRefusesWhatCannotBe(t *testing.T) {
 }
 
 func TestNewerRecordsAreRefused(t *testing.T) {
-	ctx, store := context.Background(), kv.NewMemory()
+	store := kv.NewMemory()
 	put(t, store, "control/clusters/c", `{"format":99}`)
-	err := control.New(store, "h").Ensure(ctx, control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"})
+	err := ensure(newPlane(store), control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"})
 	if !errors.Is(err, control.ErrNewer) {
 		t.Fatalf("error %v", err)
 	}
 	put(t, store, "nodes/h/d/1", `{"format":99}`)
-	err = control.New(store, "h").Ensure(ctx, control.Cluster{Name: "d", Brokers: 1, Listen: "127.0.0.1:9092"})
+	err = ensure(newPlane(store), control.Cluster{Name: "d", Brokers: 1, Listen: "127.0.0.1:9092"})
 	if !errors.Is(err, engine.ErrNewer) {
 		t.Fatalf("error %v", err)
 	}
@@ -93,11 +117,11 @@ func TestNewerRecordsAreRefused(t *testing.T) {
 
 func TestReadinessFollowsReports(t *testing.T) {
 	ctx, store := context.Background(), kv.NewMemory()
-	plane := control.New(store, "h")
+	plane := newPlane(store)
 	if r, err := plane.Readiness(ctx, "c"); err != nil || r.Ready {
 		t.Fatalf("a cluster without nodes is %+v, %v", r, err)
 	}
-	must(t, plane.Ensure(ctx, control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"}))
+	must(t, ensure(plane, control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092"}))
 	expect := func(ready bool, reason string) {
 		t.Helper()
 		r, err := plane.Readiness(ctx, "c")

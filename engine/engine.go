@@ -42,6 +42,12 @@ type NodeSpec struct {
 
 	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
+
+	Binary string `json:"binary,omitempty"` // path of the program to run; "": the agent's own
+	Round  int64  `json:"round,omitempty"`  // a process that was started for an earlier round is stopped and started again
+	Drain  bool   `json:"drain,omitempty"`  // the node takes no partitions, and hands over those that it has
+	Count  int64  `json:"count,omitempty"`  // not 0: report who owns how many partitions; another number asks for a count from then on (NodeStatus.Counted)
+	Remove bool   `json:"remove,omitempty"` // with Stopped: delete what the node keeps on its host, then report Removed
 }
 
 // NodeState is how far a node has come.
@@ -53,6 +59,7 @@ const (
 	Ready    NodeState = "READY"    // it serves clients
 	Failed   NodeState = "FAILED"   // it ended, or does not answer; it will be started again
 	Stopped  NodeState = "STOPPED"  // it does not run, as asked
+	Removed  NodeState = "REMOVED"  // as Stopped, and nothing is left of it on its host
 )
 
 // NodeStatus is what an agent reports of one node.
@@ -64,6 +71,10 @@ type NodeStatus struct {
 	Restarts int       `json:"restarts"`        // unasked-for starts since the agent began
 	Message  string    `json:"message,omitempty"`
 	Changed  time.Time `json:"changed"`
+
+	Round   int64         `json:"round,omitempty"`   // that the process was started for
+	Owners  map[int32]int `json:"owners,omitempty"`  // partitions of the cluster by the id of their owner, as this node sees it; nil: not counted
+	Counted int64         `json:"counted,omitempty"` // NodeSpec.Count that stood there before Owners were counted
 }
 
 // Key is where the spec lies in etcd; Status lies at StatusKey.
@@ -112,4 +123,12 @@ type Engine interface {
 	// Probe returns nil once the node serves its clients. It is called every
 	// few milliseconds while a node starts, so it must be cheap; ctx bounds it.
 	Probe(ctx context.Context, spec NodeSpec) error
+	// Owned asks the node who owns the partitions of its cluster: how many by
+	// broker id, never nil without an error. A partition of a node that does
+	// not run counts as that node's. ctx bounds it.
+	Owned(ctx context.Context, spec NodeSpec) (map[int32]int, error)
+	// Remove deletes what the node keeps on its host. The node does not run;
+	// where it does after all, nothing is deleted and an error is returned.
+	// It returns nil when there is nothing.
+	Remove(spec NodeSpec) error
 }

@@ -11,9 +11,9 @@ import (
 )
 
 func (a *app) clusterCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cluster", Short: "Look at a cluster", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "cluster", Short: "Look at a cluster, scale, roll and upgrade it", Args: cobra.NoArgs}
 	a.clientFlags(cmd)
-	cmd.AddCommand(a.clusterDescribe())
+	cmd.AddCommand(a.clusterDescribe(), a.clusterScale(), a.clusterRoll(), a.clusterUpgrade(), a.clusterOperations())
 	return cmd
 }
 

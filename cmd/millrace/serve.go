@@ -10,12 +10,14 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"millrace/base/disk"
 	"millrace/control"
+	"millrace/express/node"
 )
 
 // defaultCluster is the name of the cluster that serve makes.
@@ -46,11 +48,21 @@ func (a *app) serveCommand() *cobra.Command {
 cluster, each broker a process of its own. Everything is kept below --data.
 
 /healthz on --listen is 200 as soon as the cluster takes records; /readyz says
-what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.`,
+what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.
+
+With --brokers N, broker k listens 100*(k-1) ports above the first one, and they
+are spread over three zones. Started again with another N, the cluster grows at
+once, or shrinks when the brokers that leave have handed over what they have.
+"millrace cluster scale" does the same without a stop. A broker that dies or
+hangs is started again.`,
 		Example: `  millrace serve
+  millrace serve --brokers 3
   millrace serve --data /var/lib/millrace --kafka 127.0.0.1:19092 --listen 127.0.0.1:18480`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("brokers") && cfg.brokers == 0 {
+				cfg.brokers = -1 // said so, it is a fault
+			}
 			if err := cfg.validate(); err != nil {
 				return err
 			}
@@ -61,12 +73,12 @@ what it is waiting for. SIGTERM and Ctrl-C stop it cleanly.`,
 	flags.StringVar(&cfg.data, "data", "millrace-data", "directory for everything that is kept")
 	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8480", "address of API and console")
 	flags.StringVar(&cfg.kafka, "kafka", "127.0.0.1:9092", "address of the default cluster's first broker; the others follow 100 ports apart")
-	flags.IntVar(&cfg.brokers, "brokers", 1, "brokers of the default cluster")
+	flags.IntVar(&cfg.brokers, "brokers", 0, "brokers of the default cluster, 1 to 15; 0: as many as it has, 1 for a new one")
 	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
 	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one")
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: a folder of --data")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address of the first broker's metrics, HOST:PORT; the others follow 100 ports apart; empty: none")
-	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: the default of 192 MiB")
+	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: 192 MiB, and less where there are more than four")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
 	return cmd
@@ -91,14 +103,13 @@ func (c *serveConfig) validate() error {
 			fault("%s %q: a listener without login on an address other than loopback needs --insecure", f.flag, f.address)
 		}
 	}
-	if c.listen == c.kafka {
-		fault("--listen and --kafka are the same address, %s", c.listen)
+	if c.brokers < 0 || c.brokers > control.MaxBrokers {
+		fault("--brokers: use 1 to %d", control.MaxBrokers)
+	} else if err := c.cluster().Validate(); err != nil && len(faults) == 0 {
+		faults = append(faults, err)
 	}
-	if c.metrics != "" && (c.metrics == c.listen || c.metrics == c.kafka) {
-		fault("--metrics %s is an address that something else listens on", c.metrics)
-	}
-	if c.brokers != 1 {
-		fault("--brokers %d: this version runs one broker", c.brokers)
+	if err := c.collision(c.cluster()); err != nil {
+		faults = append(faults, err)
 	}
 	if c.memory != 0 && c.memory < minMemory {
 		fault("--memory %d: at least %d bytes are needed", c.memory, minMemory)
@@ -115,6 +126,35 @@ func (c *serveConfig) validate() error {
 		return fmt.Errorf("%w:\n%w", errUsage, err)
 	}
 	return nil
+}
+
+// cluster is the default cluster as the flags describe it; 0 brokers stand for 1.
+func (c *serveConfig) cluster() control.Cluster {
+	n := max(c.brokers, 1)
+	return control.Cluster{
+		Name: defaultCluster, Brokers: n, Listen: c.kafka, Memory: c.memoryOf(n), Metrics: c.metrics,
+		MaxConnections: c.maxConnections, MaxConnectionsPerIP: c.maxConnectionsPerIP,
+	}
+}
+
+// collision names a broker that would listen where the API does.
+func (c *serveConfig) collision(cluster control.Cluster) error {
+	for _, used := range cluster.Addresses() {
+		if used.Address == c.listen {
+			return fmt.Errorf("--listen %s is the address of %s too", c.listen, used.Use)
+		}
+	}
+	return nil
+}
+
+// memoryOf is the memory of each of n brokers: unless it is told, 768 MiB are
+// shared where there are many, so that they fit a laptop.
+func (c *serveConfig) memoryOf(n int) int64 {
+	const most, shared, least = node.DefaultMemory, 768 << 20, 96 << 20
+	if c.memory != 0 {
+		return c.memory
+	}
+	return max(min(most, shared/int64(max(n, 1))), least)
 }
 
 // flagAddress is an address to listen on, and the flag that gave it.
@@ -160,7 +200,7 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	return i.run(ctx, listener, func() { a.greet(cfg, log) })
+	return i.run(ctx, listener, func() { a.greet(i, log) })
 }
 
 // serveLogger writes one JSON line per event, or for a person at a terminal
@@ -172,9 +212,16 @@ func (a *app) serveLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(a.out, nil))
 }
 
-func (a *app) greet(cfg serveConfig, log *slog.Logger) {
+func (a *app) greet(i *installation, log *slog.Logger) {
+	cfg := i.cfg
+	var bootstrap []string
+	for _, used := range i.cluster.Addresses() {
+		if !used.Metrics {
+			bootstrap = append(bootstrap, used.Address)
+		}
+	}
 	if !isTerminal(a.out) {
-		log.Info("cluster is ready", "cluster", defaultCluster, "bootstrap", cfg.kafka, "api", "http://"+cfg.listen, "data", cfg.data)
+		log.Info("cluster is ready", "cluster", defaultCluster, "bootstrap", strings.Join(bootstrap, ","), "api", "http://"+cfg.listen, "data", cfg.data)
 		return
 	}
 	fmt.Fprintf(a.out, `
@@ -191,11 +238,11 @@ func (a *app) greet(cfg serveConfig, log *slog.Logger) {
 
   Ctrl-C stops everything. Records stay.
 
-`, version, cfg.kafka, cfg.listen, cfg.data)
+`, version, strings.Join(bootstrap, ",\n            "), cfg.listen, cfg.data)
 }
 
-// healthHandler answers /healthz and /readyz from what the agents report.
-func healthHandler(plane *control.Plane, cluster string) http.Handler {
+// handleHealth answers /healthz and /readyz from what the agents report.
+func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string) {
 	readiness := func(r *http.Request) control.Readiness {
 		if cluster == "" {
 			return control.Readiness{Ready: true}
@@ -208,7 +255,6 @@ func healthHandler(plane *control.Plane, cluster string) http.Handler {
 		}
 		return state
 	}
-	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if !readiness(r).Ready {
 			http.Error(w, "not ready; /readyz says why", http.StatusServiceUnavailable)
@@ -225,5 +271,4 @@ func healthHandler(plane *control.Plane, cluster string) http.Handler {
 		// The client is gone where this fails.
 		_ = json.NewEncoder(w).Encode(map[string]any{"ready": state.Ready, "reasons": append([]string{}, state.Reasons...)})
 	})
-	return mux
 }

@@ -51,6 +51,7 @@ type installation struct {
 	store    kv.KV
 	plane    *control.Plane
 	agent    *agent.Agent
+	cluster  control.Cluster // the default one, as it was found or made; the zero value: there is none
 }
 
 // openInstallation starts etcd and makes the default cluster's records. What it
@@ -73,13 +74,9 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	if i.store, err = etcd.Dial(ctx, strings.Split(endpoints, ","), etcd.Options{Prefix: etcdPrefix}); err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	i.plane = control.New(i.store, localHost)
+	i.plane = control.New(i.store, localHost, clock.System{}, log)
 	if !cfg.noCluster {
-		err = i.plane.Ensure(ctx, control.Cluster{
-			Name: defaultCluster, Brokers: cfg.brokers, Listen: cfg.kafka, Memory: cfg.memory, Metrics: cfg.metrics,
-			MaxConnections: cfg.maxConnections, MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
-		})
-		if err != nil {
+		if err := i.ensureCluster(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -103,9 +100,71 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 		FS:      fs,
 		Clock:   clock.System{},
 		Log:     log,
-		Engines: map[string]engine.Engine{"express": node.Engine{Binary: binary, Data: cfg.data, Etcd: endpoints, Store: storeURL}},
+		Engines: map[string]engine.Engine{"express": node.Engine{Binary: binary, Data: cfg.data, Etcd: endpoints, Store: storeURL, FS: fs}},
 	})
-	return i, i.agent.Settle(ctx)
+	if err := i.agent.Settle(ctx); err != nil {
+		return nil, err
+	}
+	// Said before anything is started; a broker whose address is taken is started when it is free.
+	taken, err := i.portsTaken(ctx, i.cluster)
+	for _, t := range taken {
+		log.Error("address is taken", "err", t)
+	}
+	return i, err
+}
+
+// ensureCluster makes the default cluster's records. How many brokers there are
+// may only be known from what is there.
+func (i *installation) ensureCluster(ctx context.Context) error {
+	asked := i.cfg.cluster()
+	old, err := i.plane.Cluster(ctx, asked.Name)
+	if err != nil && !errors.Is(err, control.ErrNoCluster) {
+		return err
+	}
+	if i.cfg.brokers == 0 && old.Brokers > 0 {
+		asked.Brokers, asked.Memory = old.Brokers, i.cfg.memoryOf(old.Brokers)
+	}
+	if err := i.cfg.collision(asked); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if i.cfg.brokers == 0 {
+		asked.Brokers = 0
+	}
+	if i.cluster, err = i.plane.Ensure(ctx, asked); errors.Is(err, control.ErrSpec) {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return err
+}
+
+// portsTaken names every address of a cluster's brokers that another process
+// has. A broker that runs already has its own.
+func (i *installation) portsTaken(ctx context.Context, c control.Cluster) (taken []error, err error) {
+	nodes, err := i.plane.Nodes(ctx, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	runs := map[int32]bool{}
+	for _, n := range nodes {
+		runs[n.Spec.ID] = n.Status.PID != 0
+	}
+	var lc net.ListenConfig
+	for _, used := range c.Addresses() {
+		if runs[used.Broker] {
+			continue
+		}
+		l, err := lc.Listen(ctx, "tcp", used.Address)
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			flag := "--kafka"
+			if used.Metrics {
+				flag = "--metrics"
+			}
+			taken = append(taken, fmt.Errorf("address of %s: %w (end what has it, or choose others with %s)", used.Use, err, flag))
+		}
+	}
+	return taken, nil
 }
 
 func (i *installation) closeStores() error {
@@ -131,8 +190,12 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 		life.Actor{Name: "etcd", Run: i.watchEtcd},
 		life.Actor{Name: "agent", Run: i.agent.Run, Grace: time.Minute},
 		life.Actor{Name: "api", Run: func(ctx context.Context) error {
-			return serveHTTP(ctx, listener, healthHandler(i.plane, cluster), i.log)
+			mux := http.NewServeMux()
+			handleHealth(mux, i.plane, cluster)
+			handleOperations(mux, i)
+			return serveHTTP(ctx, listener, mux, i.log)
 		}},
+		life.Actor{Name: "operations", Run: i.plane.Run},
 		life.Actor{Name: "greeting", Run: func(ctx context.Context) error { return i.announce(ctx, cluster, ready) }},
 	)
 	return errors.Join(err, i.closeStores())

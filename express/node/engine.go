@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,16 +12,18 @@ import (
 	"strconv"
 	"time"
 
+	"millrace/base/disk"
 	"millrace/engine"
 )
 
 // Engine runs express brokers as child processes of the same binary. It
 // implements engine.Engine; the zero value is not usable.
 type Engine struct {
-	Binary string // path of the millrace executable
+	Binary string // path of the millrace executable, for specs that name none
 	Data   string // data directory of the installation; brokers and store lie below it
 	Etcd   string // endpoint list, as --etcd takes it
 	Store  string // object store URL, as --store takes it
+	FS     disk.FS
 }
 
 // Dir is where a broker keeps what is its own, below the installation's data
@@ -53,7 +56,7 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if s.Metrics != "" {
 		args = append(args, "--metrics", s.Metrics)
 	}
-	return e.Binary, args, nil
+	return cmp.Or(s.Binary, e.Binary), args, nil
 }
 
 // Check tries to listen where the broker will.

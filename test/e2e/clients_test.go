@@ -21,13 +21,22 @@ import (
 // kafkaTool runs one of Apache Kafka's own tools and returns what it printed.
 func kafkaTool(t *testing.T, class string, args ...string) string {
 	t.Helper()
+	out, err := runKafkaTool(harness.Require(t, harness.Java), class, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// runKafkaTool is kafkaTool for goroutines that are not the test's.
+func runKafkaTool(classPath, class string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "java", harness.JavaArgs(harness.Require(t, harness.Java), class, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "java", harness.JavaArgs(classPath, class, args...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", class, strings.Join(args, " "), err, out)
+		err = fmt.Errorf("%s %s: %w\n%s", class, strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return string(out), err
 }
 
 // waits adds up what a client is told to wait.

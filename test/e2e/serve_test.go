@@ -75,7 +75,7 @@ func get(t *testing.T, url string) (int, string) {
 
 func TestServeNamesEveryFaultAndStartsNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	r := millrace(t, "", "serve", "--data", dir, "--listen", "0.0.0.0:8480", "--kafka", "nowhere", "--brokers", "0", "--memory", "5", "--store", "ftp://x")
+	r := millrace(t, "", "serve", "--data", dir, "--listen", "0.0.0.0:8480", "--kafka", "nowhere", "--brokers", "16", "--memory", "5", "--store", "ftp://x")
 	if r.code != 2 {
 		t.Errorf("exit code %d, want 2", r.code)
 	}

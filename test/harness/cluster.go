@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,12 +39,20 @@ func (c *Cluster) Process() *Process { return c.process }
 func (c *Cluster) Binary() string { return c.binary }
 
 // BrokerPID returns the id of the process that holds the partitions: the `millrace broker` child of `millrace serve`, or
-// Apache Kafka's JVM. It changes when a crashed broker is started anew.
+// Apache Kafka's JVM. It changes when a crashed broker is started anew. Of several brokers it is any.
 func (c *Cluster) BrokerPID() (int, error) {
 	if c.Engine == ApacheKafka {
 		return c.process.PID(), nil
 	}
 	return FindChild(c.process.PID(), "broker")
+}
+
+// BrokerPIDOf returns the id of the process of one broker of millrace, by broker id.
+func (c *Cluster) BrokerPIDOf(id int) (int, error) {
+	if c.Engine == ApacheKafka {
+		return 0, errors.ErrUnsupported
+	}
+	return findChild(c.process.PID(), "broker", "--id", strconv.Itoa(id))
 }
 
 // Stop ends the cluster in good order and checks the exit code. Tests need it only to stop before their own end.

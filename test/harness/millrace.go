@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -24,8 +25,11 @@ const millraceStartLimit = 60 * time.Second
 type MillraceOptions struct {
 	// Dir is the data folder; empty means a new one in the test's temporary folder.
 	Dir string
-	// KafkaPort and APIPort are loopback ports; 0 means free ones.
+	// Brokers is passed as --brokers where it is not 0. Broker k listens 100*(k-1) ports above the first one.
+	Brokers int
+	// KafkaPort and APIPort are loopback ports; 0 means free ones. The free ones leave room for MostBrokers brokers.
 	KafkaPort, APIPort int
+	MostBrokers        int
 	// Args are added to `millrace serve`.
 	Args []string
 	// Env is added to the environment, as NAME=VALUE.
@@ -37,6 +41,26 @@ type MillraceOptions struct {
 // kafkaPorts is the number of consecutive ports that the listeners of one broker may take.
 const kafkaPorts = 8
 
+// brokerPortStep is between the ports of one broker and of the next.
+const brokerPortStep = 100
+
+// freeBlocks returns the port of the first of n brokers that can all listen.
+func freeBlocks(t testing.TB, n int) int {
+	t.Helper()
+	const tries = 200
+	for range tries {
+		first, free := FreePorts(t, kafkaPorts), true
+		for k := 1; k < n && free; k++ {
+			free = allFree(first+k*brokerPortStep, kafkaPorts)
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatalf("no ports for %d brokers found in %d tries", n, tries)
+	return 0
+}
+
 // StartMillrace starts `millrace serve` and waits until its default cluster takes produce. When the test ends it is
 // stopped with SIGTERM, and must then exit with 0.
 func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
@@ -46,7 +70,7 @@ func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
 		options.Dir = filepath.Join(t.TempDir(), "data")
 	}
 	if options.KafkaPort == 0 {
-		options.KafkaPort = FreePorts(t, kafkaPorts)
+		options.KafkaPort = freeBlocks(t, max(options.Brokers, options.MostBrokers, 1))
 	}
 	if options.APIPort == 0 {
 		options.APIPort = FreePorts(t, 1)
@@ -56,6 +80,9 @@ func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
 		Dir: options.Dir, binary: binary,
 	}
 	args := []string{"serve", "--data", options.Dir, "--listen", cluster.API, "--kafka", cluster.Bootstrap}
+	if options.Brokers != 0 {
+		args = append(args, "--brokers", strconv.Itoa(options.Brokers))
+	}
 	command := exec.Command(binary, append(args, options.Args...)...)
 	command.Env = append(os.Environ(), options.Env...)
 	cluster.process = StartProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), command)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -133,18 +134,26 @@ func (p *Process) running() error {
 // FindChild returns the id of a direct child of pid whose command line has word as one of its arguments (for the broker of
 // a serve: "broker"). It reads /proc, or asks ps where there is none. A child that was started a moment ago may have no arguments
 // yet, and is not found then.
-func FindChild(pid int, word string) (int, error) {
+func FindChild(pid int, word string) (int, error) { return findChild(pid, word) }
+
+// findChild looks for words that follow one another; the first may stand apart from the others.
+func findChild(pid int, word string, more ...string) (int, error) {
 	for child, process := range processes() {
-		if process.parent != pid {
-			continue
-		}
-		for _, argument := range process.arguments {
-			if argument == word {
-				return child, nil
-			}
+		if process.parent == pid && slices.Contains(process.arguments, word) && follow(process.arguments, more) {
+			return child, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: %q below %d", errNoChild, word, pid)
+	return 0, fmt.Errorf("%w: %q below %d", errNoChild, append([]string{word}, more...), pid)
+}
+
+// follow says that words stand in arguments, one after the other.
+func follow(arguments, words []string) bool {
+	for i := range arguments {
+		if i+len(words) <= len(arguments) && slices.Equal(arguments[i:i+len(words)], words) {
+			return true
+		}
+	}
+	return false
 }
 
 // descendants returns the ids of all processes below pid.

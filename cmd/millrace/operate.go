@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"millrace/control"
+)
+
+// operateFlags are the flags of verbs that talk to the control plane.
+type operateFlags struct {
+	api    string
+	noWait bool
+}
+
+func (f *operateFlags) add(cmd *cobra.Command) {
+	def := os.Getenv("MILLRACE_API")
+	if def == "" {
+		def = "http://127.0.0.1:8480"
+	}
+	cmd.Flags().StringVar(&f.api, "api", def, "the control plane, as --listen of millrace serve (also from MILLRACE_API)")
+}
+
+func (f *operateFlags) addWait(cmd *cobra.Command) {
+	f.add(cmd)
+	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "return once the operation has begun")
+}
+
+func (a *app) clusterScale() *cobra.Command {
+	var f operateFlags
+	var brokers int
+	cmd := &cobra.Command{
+		Use:   "scale --brokers N",
+		Short: "Change the number of brokers",
+		Long: `Change the number of brokers of the cluster that "millrace serve" runs.
+
+New brokers take their share of the partitions. Brokers that leave (those with the
+highest ids) hand over what they have first; their data is deleted when they own
+nothing. Ctrl-C leaves the operation running, and so does a stop of serve: it goes
+on with the next start.`,
+		Example: "  millrace cluster scale --brokers 3",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if brokers < 1 || brokers > control.MaxBrokers {
+				return fmt.Errorf("%w: --brokers %d: use 1 to %d", errUsage, brokers, control.MaxBrokers)
+			}
+			return a.operate(cmd.Context(), f, control.Request{Kind: control.Scale, Brokers: brokers})
+		},
+	}
+	f.addWait(cmd)
+	cmd.Flags().IntVar(&brokers, "brokers", 0, "brokers that there shall be, 1 to 15; required")
+	return cmd
+}
+
+func (a *app) clusterRoll() *cobra.Command {
+	var f operateFlags
+	cmd := &cobra.Command{
+		Use:   "roll",
+		Short: "Restart all brokers, one at a time",
+		Long: `Restart the brokers one at a time. Each hands over its partitions first, and the
+next follows when it serves again and the leaders are evened out.`,
+		Example: "  millrace cluster roll\n  millrace cluster roll --output json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.operate(cmd.Context(), f, control.Request{Kind: control.Roll})
+		},
+	}
+	f.addWait(cmd)
+	return cmd
+}
+
+func (a *app) clusterUpgrade() *cobra.Command {
+	var f operateFlags
+	var binary string
+	cmd := &cobra.Command{
+		Use:   "upgrade [--binary PATH]",
+		Short: "Move all brokers to another millrace program, one at a time",
+		Long: `Restart the brokers one at a time with another program. If a broker does not serve
+with it, it gets the former one back and the upgrade ends there.
+
+The brokers keep that program until the next upgrade. Without --binary they go
+back to the program that runs "millrace serve", as it lies on disk now.`,
+		Example: "  millrace cluster upgrade --binary /opt/millrace-2/millrace",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r := control.Request{Kind: control.Upgrade}
+			if binary != "" {
+				path, err := filepath.Abs(binary)
+				if err != nil {
+					return err
+				}
+				r.Binary = path
+			}
+			return a.operate(cmd.Context(), f, r)
+		},
+	}
+	f.addWait(cmd)
+	cmd.Flags().StringVar(&binary, "binary", "", "the program; empty: that of millrace serve")
+	return cmd
+}
+
+func (a *app) clusterOperations() *cobra.Command {
+	var f operateFlags
+	var follow bool
+	cmd := &cobra.Command{
+		Use:     "operations",
+		Short:   "List what was and is done to the cluster",
+		Example: "  millrace cluster operations\n  millrace cluster operations --follow",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list struct {
+				Operations []control.Operation `json:"operations"`
+			}
+			if err := f.call(cmd.Context(), http.MethodGet, "/operations", nil, &list); err != nil {
+				return err
+			}
+			if n := len(list.Operations); follow && n > 0 && list.Operations[n-1].State == control.Running {
+				return a.follow(cmd.Context(), f, list.Operations[n-1])
+			}
+			var rows []table.Row
+			for _, op := range list.Operations {
+				rows = append(rows, table.Row{op.Number, describe(op.Request), op.State, op.Began.Local().Format(time.DateTime), took(op.Began, op.Ended), op.Error})
+			}
+			return a.print(list.Operations, table.Row{"Number", "Operation", "State", "Began", "Took", "Error"}, rows)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&follow, "follow", false, "wait for the one under way, and show its steps")
+	return cmd
+}
+
+func describe(r control.Request) string {
+	text := strings.ToLower(string(r.Kind))
+	switch r.Kind {
+	case control.Scale:
+		text += " to " + strconv.Itoa(r.Brokers)
+	case control.Upgrade:
+		if r.Binary != "" {
+			text += " to " + r.Binary
+		}
+	}
+	return text
+}
+
+func took(began, ended time.Time) string {
+	if ended.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%.1f s", ended.Sub(began).Seconds())
+}
+
+// operate begins an operation and follows it to its end.
+func (a *app) operate(ctx context.Context, f operateFlags, r control.Request) error {
+	var op control.Operation
+	if err := f.call(ctx, http.MethodPost, "/operations", r, &op); err != nil {
+		return err
+	}
+	if f.noWait && op.State == control.Running {
+		if a.output == outputJSON {
+			return a.printJSON(op)
+		}
+		a.say("Operation %d has begun: %s. `millrace cluster operations --follow` shows how it goes.", op.Number, describe(r))
+		return nil
+	}
+	return a.follow(ctx, f, op)
+}
+
+// followEvery is between looks at an operation.
+const followEvery = 200 * time.Millisecond
+
+// follow shows the steps of an operation until it has ended.
+func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) error {
+	p := progress{out: a.errOut, live: isTerminal(a.errOut)}
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	for p.show(op); op.State == control.Running; p.show(op) {
+		select {
+		case <-ctx.Done():
+			p.clear()
+			return fmt.Errorf("operation %d goes on without us; `millrace cluster operations --follow` shows it: %w", op.Number, ctx.Err())
+		case <-ticker.C:
+		}
+		var now control.Operation // not op: what an answer leaves out would stay
+		err := f.call(ctx, http.MethodGet, "/operations/"+strconv.FormatInt(op.Number, 10), nil, &now)
+		switch {
+		case err == nil:
+			op = now
+		case ctx.Err() == nil:
+			return err
+		}
+	}
+	if a.output == outputJSON {
+		if err := a.printJSON(op); err != nil {
+			return err
+		}
+	}
+	switch {
+	case op.State == control.Failed:
+		return fmt.Errorf("operation %d failed: %s", op.Number, op.Error)
+	case op.Number == 0:
+		a.say("Nothing to do: the cluster has %d broker(s).", op.Request.Brokers)
+	default:
+		a.say("Done: %s, in %s.", describe(op.Request), took(op.Began, op.Ended))
+	}
+	return nil
+}
+
+// progress writes a line for each step that has ended and, on a terminal, what
+// the one under way waits for.
+type progress struct {
+	out   io.Writer
+	live  bool
+	shown int // steps whose end was written
+}
+
+func (p *progress) clear() {
+	if p.live {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
+func (p *progress) show(op control.Operation) {
+	p.clear()
+	for i, step := range op.Steps {
+		detail := ""
+		if step.Detail != "" {
+			detail = " (" + step.Detail + ")"
+		}
+		ended := step.State == control.Done || step.State == control.Failed
+		switch {
+		case ended && i >= p.shown:
+			fmt.Fprintf(p.out, "%d/%d  %s%s  %s\n", i+1, len(op.Steps), step.Name, detail, took(step.Began, step.Ended))
+			p.shown = i + 1
+		case !ended && step.State == control.Running && p.live:
+			fmt.Fprintf(p.out, "%d/%d  %s%s ...", i+1, len(op.Steps), step.Name, detail)
+		}
+	}
+}
+
+// errControl: the control plane does not answer.
+var errControl = errors.New("the control plane does not answer")
+
+// call asks the control plane about the default cluster.
+func (f operateFlags) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	base := strings.TrimSuffix(f.api, "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+"/v1/clusters/"+defaultCluster+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("%w: --api %q: %w", errUsage, f.api, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w at %s: %w\nIs `millrace serve` running? --api or MILLRACE_API names where", errControl, f.api, err)
+	}
+	defer resp.Body.Close()
+	const answerMost = 16 << 20
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
+	if err != nil {
+		return fmt.Errorf("%w at %s: %w", errControl, f.api, err)
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		var fault struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(answer, &fault) != nil || fault.Error == "" {
+			fault.Error = resp.Status
+		}
+		return errors.New(fault.Error)
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("%w at %s as millrace does: %w", errControl, f.api, err)
+	}
+	return nil
+}

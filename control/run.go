@@ -1,0 +1,219 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"millrace/base/kv"
+)
+
+// retryPause is before the runner tries again what the store refused.
+const retryPause = time.Second
+
+// errRefused ends an operation as Failed; the message says why.
+var errRefused = errors.New("given up")
+
+// Run does the operations of all clusters, those first that an earlier control
+// plane began, until ctx ends. It returns when what it does has been put aside.
+func (p *Plane) Run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	kicks := map[string]chan struct{}{} // by cluster; of this goroutine
+	kick := func(item kv.Item) {
+		name := strings.TrimPrefix(item.Key, clusterPrefix)
+		if kicks[name] == nil {
+			kicks[name] = make(chan struct{}, 1)
+			wait.Go(func() { p.attend(ctx, name, kicks[name]) })
+		}
+		select {
+		case kicks[name] <- struct{}{}:
+		default:
+		}
+	}
+	reset := func(items []kv.Item, _ int64) error {
+		for _, item := range items {
+			kick(item)
+		}
+		return nil
+	}
+	change := func(e kv.Event) error { kick(e.Item); return nil }
+	for {
+		err := kv.Follow(ctx, p.store, clusterPrefix, reset, change)
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.log.Warn("clusters could not be read, trying again", "err", err)
+		pause(ctx, retryPause)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// attend does one cluster's operations, whenever kick says that there may be one.
+func (p *Plane) attend(ctx context.Context, cluster string, kick <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-kick:
+		}
+		for ctx.Err() == nil {
+			more, err := p.advance(ctx, cluster)
+			if err != nil && ctx.Err() == nil {
+				p.log.Warn("operation is interrupted, going on soon", "cluster", cluster, "err", err)
+				pause(ctx, retryPause)
+				continue
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// advance does the operation under way, or begins the one that brings the
+// cluster to as many brokers as are wanted. more says that there may be another.
+func (p *Plane) advance(ctx context.Context, cluster string) (more bool, err error) {
+	c, _, err := p.read(ctx, cluster)
+	switch {
+	case errors.Is(err, ErrNoCluster):
+		return false, nil
+	case err != nil:
+		return false, err
+	case c.Operation != 0:
+		return true, p.execute(ctx, c)
+	case c.Wanted == 0 || c.Wanted == c.Brokers:
+		return false, nil
+	}
+	_, err = p.Begin(ctx, cluster, Request{Kind: Scale, Brokers: c.Wanted})
+	if errors.Is(err, ErrBusy) {
+		err = nil
+	}
+	return true, err
+}
+
+// run is one operation while it is done.
+type run struct {
+	plane   *Plane
+	cluster Cluster
+	op      Operation
+	rev     int64 // of op's record as we know it
+	step    *Step
+}
+
+// execute does what is left of a cluster's operation (C4).
+func (p *Plane) execute(ctx context.Context, c Cluster) error {
+	r := &run{plane: p, cluster: c}
+	var err error
+	if r.op, r.rev, err = p.readOperation(ctx, c.Name, c.Operation); err != nil {
+		return err
+	}
+	log := p.log.With("cluster", c.Name, "operation", r.op.Number, "kind", r.op.Request.Kind)
+	log.Info("operation begins or goes on", "steps", len(r.op.Steps))
+	for i := range r.op.Steps {
+		r.step = &r.op.Steps[i]
+		if r.step.State == Done {
+			continue
+		}
+		if r.step.State == Pending {
+			r.step.Began = p.clock.Now().UTC()
+		}
+		r.step.State, r.step.Detail = Running, ""
+		if err := r.save(ctx); err != nil {
+			return err
+		}
+		err := r.do(ctx)
+		if errors.Is(err, errRefused) {
+			r.step.State, r.op.State, r.op.Error = Failed, Failed, err.Error()
+			log.Error("operation failed", "step", r.step.Name, "err", err)
+			return r.end(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		r.step.State, r.step.Ended = Done, p.clock.Now().UTC()
+		log.Info("step done", "step", r.step.Name, "detail", r.step.Detail)
+		if err := r.save(ctx); err != nil {
+			return err
+		}
+	}
+	r.op.State = Done
+	log.Info("operation done")
+	return r.end(ctx)
+}
+
+// save writes the operation as it stands. Where somebody else has written it,
+// it is theirs to do.
+func (r *run) save(ctx context.Context) error {
+	record, err := json.Marshal(r.op)
+	if err != nil {
+		return fmt.Errorf("encode operation: %w", err)
+	}
+	key := operationKey(r.op.Cluster, r.op.Number)
+	rev, err := r.plane.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, r.rev)}, []kv.Op{kv.Put(key, record)})
+	if err != nil {
+		return fmt.Errorf("save operation %d of %s: %w", r.op.Number, r.op.Cluster, err)
+	}
+	r.rev = rev
+	return nil
+}
+
+// say shows what the step waits for.
+func (r *run) say(ctx context.Context, format string, args ...any) error {
+	detail := fmt.Sprintf(format, args...)
+	if r.step.Detail == detail {
+		return nil
+	}
+	r.step.Detail = detail
+	return r.save(ctx)
+}
+
+// end closes the operation, and the cluster's record with it (C3).
+func (r *run) end(ctx context.Context) error {
+	r.op.Ended = r.plane.clock.Now().UTC()
+	record, err := json.Marshal(r.op)
+	if err != nil {
+		return fmt.Errorf("encode operation: %w", err)
+	}
+	for {
+		c, rev, err := r.plane.read(ctx, r.op.Cluster)
+		if err != nil {
+			return err
+		}
+		if c.Operation != r.op.Number {
+			return nil // ended before, by us or by another
+		}
+		c.Operation = 0
+		if r.op.State == Failed {
+			c.Wanted = c.Brokers // or it would begin again at once
+		}
+		if r.op.State == Done {
+			switch r.op.Request.Kind {
+			case Scale:
+				c.Brokers = r.op.Request.Brokers
+			case Upgrade:
+				c.Binary = r.op.Request.Binary
+			}
+		}
+		ops := []kv.Op{kv.Put(operationKey(c.Name, r.op.Number), record)}
+		if old := r.op.Number - operationsKept; old > 0 {
+			ops = append(ops, kv.Delete(operationKey(c.Name, old)))
+		}
+		err = r.plane.save(ctx, c, rev, ops...)
+		if !errors.Is(err, kv.ErrConflict) {
+			return err
+		}
+	}
+}

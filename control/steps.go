@@ -1,0 +1,342 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/base/kv"
+	"millrace/engine"
+)
+
+// Action is what a step does with its brokers.
+type Action string
+
+// The actions. Each may be done twice (C4).
+const (
+	actStart   Action = "START"   // makes their specs and waits until they serve
+	actRestart Action = "RESTART" // stops each in good order and starts it again, with the operation's program
+	actEven    Action = "EVEN"    // waits until the leaders are evened out over all brokers
+	actDrain   Action = "DRAIN"   // tells them to hand over, and waits until they own nothing
+	actStop    Action = "STOP"    // stops them, and makes sure that they own nothing
+	actRemove  Action = "REMOVE"  // deletes their data and their specs
+)
+
+// name says it for people.
+func (a Action) name(brokers []int32) string {
+	ids := make([]string, len(brokers))
+	for i, id := range brokers {
+		ids[i] = strconv.Itoa(int(id))
+	}
+	who := "broker " + strings.Join(ids, ", ")
+	if len(ids) > 1 {
+		who = "brokers " + strings.Join(ids, ", ")
+	}
+	switch a {
+	case actStart:
+		return "start " + who
+	case actRestart:
+		return "restart " + who
+	case actEven:
+		return "even out the leaders"
+	case actDrain:
+		return "move partitions away from " + who
+	case actStop:
+		return "stop " + who
+	case actRemove:
+		return "delete what is left of " + who
+	}
+	return strings.ToLower(string(a)) + " " + who
+}
+
+// Patience of steps.
+const (
+	settled         = 10 * time.Second // leaders that have not moved for so long are as even as they get
+	upgradePatience = time.Minute      // for a broker to serve with another program
+)
+
+// do does one step.
+func (r *run) do(ctx context.Context) error {
+	switch r.step.Action {
+	case actStart:
+		return r.start(ctx)
+	case actRestart:
+		return r.restart(ctx)
+	case actEven:
+		return r.even(ctx)
+	case actDrain:
+		return r.drain(ctx)
+	case actStop:
+		return r.halt(ctx)
+	case actRemove:
+		return r.remove(ctx)
+	}
+	return fmt.Errorf("%w: this version does not know the action %q", errRefused, r.step.Action)
+}
+
+// key is where the spec of a broker lies.
+func (r *run) key(id int32) string {
+	return engine.NodeSpec{Host: r.plane.host, Cluster: r.op.Cluster, ID: id}.Key()
+}
+
+// each changes the specs of the step's brokers.
+func (r *run) each(ctx context.Context, change func(*engine.NodeSpec)) error {
+	for _, id := range r.step.Brokers {
+		if err := r.plane.edit(ctx, r.key(id), false, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serving waits until the brokers serve.
+func (r *run) serving(ctx context.Context, brokers []int32) error {
+	return r.plane.await(ctx, r.op.Cluster, func(nodes []Node) (bool, error) {
+		var waiting []string
+		for _, n := range nodes {
+			if slices.Contains(brokers, n.Spec.ID) && !n.Ready() {
+				waiting = append(waiting, waits(n))
+			}
+		}
+		if len(waiting) == 0 {
+			r.step.Detail = ""
+			return true, nil
+		}
+		return false, r.say(ctx, "%s", strings.Join(waiting, "; "))
+	})
+}
+
+// waits says why a broker that should serve does not yet.
+func waits(n Node) string {
+	switch {
+	case n.Status.Round != n.Spec.Round:
+		return fmt.Sprintf("broker %d hands over and stops", n.Spec.ID)
+	case n.Status.Message != "":
+		return fmt.Sprintf("broker %d: %s", n.Spec.ID, n.Status.Message)
+	}
+	return fmt.Sprintf("broker %d starts", n.Spec.ID)
+}
+
+func (r *run) start(ctx context.Context) error {
+	specs, err := r.cluster.Nodes(r.plane.host)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	for _, s := range specs {
+		if slices.Contains(r.step.Brokers, s.ID) {
+			if err := r.plane.place(ctx, s, true); err != nil {
+				return err
+			}
+		}
+	}
+	return r.serving(ctx, r.step.Brokers)
+}
+
+// restart waits for the others first (C6). An upgraded broker that does not
+// serve gets its former program back, and the operation ends.
+func (r *run) restart(ctx context.Context) error {
+	var others []int32
+	for id := int32(1); int(id) <= r.cluster.Brokers; id++ {
+		if !slices.Contains(r.step.Brokers, id) {
+			others = append(others, id)
+		}
+	}
+	if err := r.serving(ctx, others); err != nil {
+		return err
+	}
+	binary := r.cluster.Binary
+	upgrade := r.op.Request.Kind == Upgrade
+	if upgrade {
+		binary = r.op.Request.Binary
+	}
+	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
+		return err
+	}
+	if !upgrade {
+		return r.serving(ctx, r.step.Brokers)
+	}
+	limited, cancel := context.WithTimeout(ctx, upgradePatience)
+	defer cancel()
+	err := r.serving(limited, r.step.Brokers)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	cause := r.step.Detail
+	// A round of its own: its report must not be taken for one of the new program where this is done twice.
+	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = -r.op.Number, r.cluster.Binary }); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: with the new program, %s; it runs the former one again", errRefused, cause)
+}
+
+// witness is the broker that counts: it stays whatever is scaled.
+const witness = 1
+
+// count asks the witness who owns what, and calls done with each answer that it
+// gives from now on until done says so. It asks no longer when it returns.
+func (r *run) count(ctx context.Context, done func(owners map[int32]int) (bool, error)) error {
+	item, err := r.plane.store.Get(ctx, r.key(witness))
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", r.key(witness), err)
+	}
+	ask := func(number int64) error {
+		return r.plane.edit(ctx, r.key(witness), false, func(s *engine.NodeSpec) { s.Count = number })
+	}
+	number := item.ModRev + 1 // never used before, because the spec changes with it
+	if err := ask(number); err != nil {
+		return err
+	}
+	err = r.plane.await(ctx, r.op.Cluster, func(nodes []Node) (bool, error) {
+		for _, n := range nodes {
+			if n.Spec.ID == witness && n.Ready() && n.Status.Counted == number {
+				return done(n.Status.Owners)
+			}
+		}
+		return false, nil
+	})
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, ask(0))
+}
+
+// even is done when no broker leads more than a few partitions more than another,
+// or when nothing has moved for a while.
+func (r *run) even(ctx context.Context) error {
+	var last map[int32]int
+	var since time.Time
+	return r.count(ctx, func(owners map[int32]int) (bool, error) {
+		if !maps.Equal(last, owners) {
+			last, since = maps.Clone(owners), r.plane.clock.Now()
+		}
+		if balanced(owners, r.cluster.Brokers) {
+			return true, r.say(ctx, "%s", spread(owners))
+		}
+		if r.plane.clock.Now().Sub(since) >= settled {
+			return true, r.say(ctx, "%s; nothing moves any more", spread(owners))
+		}
+		return false, r.say(ctx, "%s", spread(owners))
+	})
+}
+
+// balanced says that the brokers 1 to n lead about as many partitions each: as
+// even as the express controller makes them.
+func balanced(owners map[int32]int, n int) bool {
+	const few, share = 2, 10 // difference that is left alone, and the part of the mean
+	least, most, total := owners[1], owners[1], 0
+	for id := int32(1); int(id) <= n; id++ {
+		least, most = min(least, owners[id]), max(most, owners[id])
+		total += owners[id]
+	}
+	return most-least <= max(few, total/n/share)
+}
+
+// spread is for people: "leaders: 12, 11, 12".
+func spread(owners map[int32]int) string {
+	var b strings.Builder
+	b.WriteString("leaders: ")
+	for i, id := range slices.Sorted(maps.Keys(owners)) {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d", owners[id])
+	}
+	return b.String()
+}
+
+// owned is how many partitions the step's brokers own together.
+func (r *run) owned(owners map[int32]int) (n int) {
+	for _, id := range r.step.Brokers {
+		n += owners[id]
+	}
+	return n
+}
+
+func (r *run) drain(ctx context.Context) error {
+	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Drain = true }); err != nil {
+		return err
+	}
+	return r.emptied(ctx)
+}
+
+// emptied waits until the step's brokers own nothing.
+func (r *run) emptied(ctx context.Context) error {
+	return r.count(ctx, func(owners map[int32]int) (bool, error) {
+		left := r.owned(owners)
+		if left == 0 {
+			return true, r.say(ctx, "none left")
+		}
+		return false, r.say(ctx, "%d left", left)
+	})
+}
+
+// halt stops the brokers and looks again. Something may have come to one in its
+// last moments, by somebody who did not know yet that it leaves: then it must
+// run on until that is gone too.
+func (r *run) halt(ctx context.Context) error {
+	for {
+		if err := r.each(ctx, func(s *engine.NodeSpec) { s.Drain, s.Stopped = true, true }); err != nil {
+			return err
+		}
+		if err := r.reported(ctx, engine.Stopped); err != nil {
+			return err
+		}
+		left := 0
+		err := r.count(ctx, func(owners map[int32]int) (bool, error) {
+			left = r.owned(owners)
+			return true, nil
+		})
+		if err != nil || left == 0 {
+			return err
+		}
+		r.plane.log.Warn("stopped brokers own partitions, they are started again", "cluster", r.op.Cluster, "brokers", r.step.Brokers, "partitions", left)
+		if err := r.each(ctx, func(s *engine.NodeSpec) { s.Stopped = false }); err != nil {
+			return err
+		}
+		if err := r.emptied(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// reported waits until the agents have reported a state of all the step's
+// brokers, or a later one.
+func (r *run) reported(ctx context.Context, state engine.NodeState) error {
+	return r.plane.await(ctx, r.op.Cluster, func(nodes []Node) (bool, error) {
+		for _, n := range nodes {
+			if !slices.Contains(r.step.Brokers, n.Spec.ID) || n.Status.State == state || n.Status.State == engine.Removed {
+				continue
+			}
+			if n.Status.Message != "" {
+				return false, r.say(ctx, "broker %d: %s", n.Spec.ID, n.Status.Message)
+			}
+			return false, nil
+		}
+		return true, nil
+	})
+}
+
+func (r *run) remove(ctx context.Context) error {
+	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Stopped, s.Remove = true, true }); err != nil {
+		return err
+	}
+	if err := r.reported(ctx, engine.Removed); err != nil {
+		return err
+	}
+	for _, id := range r.step.Brokers {
+		spec := engine.NodeSpec{Host: r.plane.host, Cluster: r.op.Cluster, ID: id}
+		if _, err := r.plane.store.Txn(ctx, nil, []kv.Op{kv.Delete(spec.Key())}); err != nil {
+			return fmt.Errorf("remove node %s: %w", spec.Key(), err)
+		}
+		// The agent may write once more when its supervisor ends; that says what is true.
+		if _, err := r.plane.store.Txn(ctx, nil, []kv.Op{kv.Delete(spec.StatusKey())}); err != nil {
+			return fmt.Errorf("remove %s: %w", spec.StatusKey(), err)
+		}
+	}
+	return nil
+}
