@@ -98,6 +98,38 @@ func TestFramesWaitForTheBudget(t *testing.T) {
 	}
 }
 
+// Heartbeats and probes get through when all room is taken, one at a time for each connection (SV3).
+func TestSmallFramesNeedNoRoom(t *testing.T) {
+	held := make(chan *Request, 10)
+	r := newRig(t, Config{InFlightBytes: 50_000}, &fake{handle: func(_ context.Context, r *Request) { held <- r }})
+	large, small := r.dial(), r.dial()
+	large.send(3, 1, 1, strings.Repeat("x", 50_000-100))
+	taken := <-held
+	used := r.InFlightBytes()
+	next := r.dial() // waits for room, and everybody else behind it
+	next.send(3, 1, 1, strings.Repeat("x", 40_000))
+	small.send(3, 1, 1, "")
+	small.send(3, 1, 2, "")
+	probe := <-held
+	if now := r.InFlightBytes(); now != used || probe.Size() == 0 {
+		t.Errorf("%d bytes in flight, before %d; the frame has %d", now, used, probe.Size())
+	}
+	select {
+	case <-held:
+		t.Fatal("a second small frame of the connection was read beyond the budget")
+	default:
+	}
+	probe.Reply(Response{})
+	small.expect(1, "")
+	taken.Reply(Response{})
+	large.expect(1, "")
+	for range 2 {
+		(<-held).Reply(Response{})
+	}
+	next.expect(1, "")
+	small.expect(2, "")
+}
+
 func TestFrameLargerThanTheBudgetIsReadAlone(t *testing.T) {
 	r := newRig(t, Config{InFlightBytes: 1 << 10}, &fake{handle: echo})
 	c := r.dial()

@@ -30,6 +30,10 @@ var (
 // straight from the socket into their slab.
 const readBuffer = 4 << 10
 
+// smallFrame is up to how many bytes a frame needs no room in the budget, if nothing else of its connection is in flight. So what keeps a client or a
+// broker alive (heartbeats, the probe of its agent) gets through when large frames have taken all the room.
+const smallFrame = 512
+
 // Conn is one connection of a client. Its methods are safe for concurrent use.
 type Conn struct {
 	id       uint64
@@ -247,10 +251,16 @@ func (c *Conn) next() (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.srv.takeRoom(c.ctx, int64(size)); err != nil {
-		return nil, errDrain
+	r := &Request{Conn: c, size: size, budget: int64(size)}
+	if size <= smallFrame && c.isQuiet() {
+		r.budget = 0
 	}
-	r := &Request{Conn: c, budget: int64(size), frame: c.srv.world.Slabs.Get(size)}
+	if r.budget > 0 {
+		if err := c.srv.takeRoom(c.ctx, r.budget); err != nil {
+			return nil, errDrain
+		}
+	}
+	r.frame = c.srv.world.Slabs.Get(size)
 	if err := c.readFrame(r); err != nil {
 		r.freeFrame()
 		return nil, err
@@ -263,6 +273,13 @@ func (c *Conn) next() (*Request, error) {
 	}
 	c.queue = append(c.queue, r)
 	return r, nil
+}
+
+// isQuiet says that every request of the connection is answered, and the answer written.
+func (c *Conn) isQuiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) == 0
 }
 
 // waitRoom waits until the queue of replies has room, which is when the client has read enough of them.

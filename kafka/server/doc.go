@@ -9,7 +9,8 @@
 //
 // SV1: replies leave a connection in the order of its requests; a request without reply holds nothing back once answered.
 // SV2: every Response.Release is called exactly once, written or not, and every frame goes back to its pool exactly once.
-// SV3: memory is bounded: frames by Config.InFlightBytes over all connections, unwritten replies by
+// SV3: memory is bounded: frames by Config.InFlightBytes over all connections, beside one of at most 512 bytes for each
+// connection, which so never waits for others; unwritten replies by
 // Config.MaxInFlightPerConn and Config.ReplyQueueBytes for each; whoever reads slowly is not read from, and then cut off.
 // SV4: no input makes it panic; bad input closes its own connection, with one log line at most and throttled over all.
 // A panic in a Handler closes the connection of that request only.

@@ -21,7 +21,8 @@ type Request struct {
 	Raw      bool      // a frame without header, see Conn.SetRaw; Body is all of it and Header is made up
 
 	frame    *slab.Slab
-	budget   int64 // bytes taken for frame
+	size     int   // bytes of the frame
+	budget   int64 // bytes taken for frame; 0: it needed none
 	version  int16 // of the reply
 	answered atomic.Bool
 
@@ -70,7 +71,7 @@ func (r *Response) bytes() int {
 }
 
 // Size returns the bytes of the frame, without its size prefix.
-func (r *Request) Size() int { return int(r.budget) }
+func (r *Request) Size() int { return r.size }
 
 // FreeBody gives the frame back before the request is answered; Body is nil then. A handler that waits long and has
 // decoded the request calls it, so that its memory serves others. Not safe to call at the same time as an answer.

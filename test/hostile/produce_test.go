@@ -55,7 +55,7 @@ func wrongBatches(t testing.TB) []verdict {
 		{name: "magic -1", records: good(3).with(func(b *batch) { b.Magic = -1 }).encode(), want: kerr.CorruptMessage},
 		{name: "control batch", records: good(1).with(func(b *batch) { b.Attributes = 1 << 5 }).encode(), want: kerr.InvalidRecord},
 		{name: "unknown codec", records: good(1).with(func(b *batch) { b.Attributes = 5 }).encode(), want: kerr.UnsupportedCompressionType, kafka: kerr.UnknownServerError, why: "it has no better name for it"},
-		{name: "log append time by a client", records: good(1).with(func(b *batch) { b.Attributes = 1 << 3 }).encode(), want: kerr.InvalidTimestamp, kafka: kerr.None, why: "it takes the mark off"},
+		{name: "log append time by a client", records: good(1).with(func(b *batch) { b.Attributes = 1 << 3 }).encode()},
 		{name: "length negative", records: good(1).with(func(b *batch) { b.length = func(int32) int32 { return -1 } }).encode(), want: kerr.CorruptMessage},
 		{name: "length too small", records: good(1).with(func(b *batch) { b.length = func(int32) int32 { return 20 } }).encode(), want: kerr.CorruptMessage},
 		{name: "length beyond the bytes", records: good(1).with(func(b *batch) { b.length = func(n int32) int32 { return n + 1 } }).encode(), want: kerr.InvalidRecord},
