@@ -251,6 +251,7 @@ func TestAConnectionIsForOneIncarnation(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			synctest.Wait() // the broker has seen the old one close
 			if _, dials, open := b.count(); dials != i+1 || open != 1 {
 				t.Errorf("%d connections were made, %d are open, want %d and 1", dials, open, i+1)
 			}
