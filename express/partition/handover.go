@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"millrace/base/object"
-	"millrace/base/slab"
 	"millrace/express/tail"
 	"millrace/express/wal"
-	"millrace/kafka/record"
 )
 
 const (
@@ -222,7 +220,7 @@ func (p *Partition) writeTail(ctx context.Context, k tail.Key, base, from, end i
 	}
 	defer w.Abort()
 	for from < end {
-		next, err := p.copyTail(ctx, w, from, end)
+		next, err := p.copyChunk(ctx, w, from, end)
 		if err != nil {
 			return err
 		}
@@ -232,28 +230,6 @@ func (p *Partition) writeTail(ctx context.Context, k tail.Key, base, from, end i
 		from = next
 	}
 	return w.Finish(ctx)
-}
-
-// copyTail copies some batches from offset from on, and returns the offset that it reached.
-func (p *Partition) copyTail(ctx context.Context, w *tail.Writer, from, end int64) (next int64, err error) {
-	var chain slab.Chain
-	defer chain.Release()
-	if err := p.world.Stream.Read(ctx, &chain, from, end, cutReadBytes, true); err != nil {
-		return 0, err
-	}
-	for _, part := range chain.Parts() {
-		if err := w.Append(part); err != nil {
-			return 0, err
-		}
-		for len(part) > 0 {
-			b, rest, err := record.Next(part)
-			if err != nil {
-				return 0, err
-			}
-			next, part = b.LastOffset()+1, rest
-		}
-	}
-	return next, nil
 }
 
 // Import takes the tail of a partition into a new stream of this broker's log, as it is, and returns when it is durable

@@ -184,7 +184,13 @@ func (p *Partition) copyLog(ctx context.Context, w *segment.Writer, from, to int
 	return from, nil
 }
 
-func (p *Partition) copyChunk(ctx context.Context, w *segment.Writer, from, to int64) (next int64, err error) {
+// appender takes whole batches: a segment, or a tail.
+type appender interface {
+	Append(batches []byte) error
+}
+
+// copyChunk copies some batches of the log from offset from on, and returns the offset that it reached.
+func (p *Partition) copyChunk(ctx context.Context, w appender, from, to int64) (next int64, err error) {
 	var chain slab.Chain
 	defer chain.Release()
 	if err := p.world.Stream.Read(ctx, &chain, from, to, cutReadBytes, true); err != nil {
