@@ -12,16 +12,18 @@ import (
 	"millrace/express/partition"
 	"millrace/express/producer"
 	"millrace/express/quota"
+	"millrace/express/session"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 	"millrace/kafka/server"
+	"millrace/kafka/topic"
 	"millrace/kafka/wire"
 )
 
 // Fetch: v4-18.
 //
 //   - v4 isolation level, v5 log start offset, v7 sessions (KIP-227), v9 current leader epoch (KIP-320)
-//   - v10 zstd, v11 rack (KIP-392: the owner always answers by itself), v12 flexible, last fetched epoch and
+//   - v10 zstd, v11 rack (KIP-392, see below), v12 flexible, last fetched epoch and
 //     diverging epoch (KIP-595), v13 topic ids (KIP-516), v15 replica state as a tag (KIP-903)
 //   - v16 addresses of current leaders (KIP-951), v17, v18 only concern followers
 //
@@ -37,6 +39,9 @@ const (
 	waitMost = time.Minute
 	// throttleUnparked is what a fetch is throttled with when it may not wait for data.
 	throttleUnparked = 500 * time.Millisecond
+	// nearbyLeast is how many bytes of segments must lie ahead of a consumer for it to be sent to a broker of its zone: less is not
+	// worth the way there and back.
+	nearbyLeast = 1 << 20
 	// acquireLeast is how long a fetch waits for the memory budget, if the client allows less: a client that
 	// wants an answer at once still prefers data.
 	acquireLeast = 200 * time.Millisecond
@@ -44,16 +49,23 @@ const (
 
 // fetchResult is the outcome for one partition.
 type fetchResult struct {
-	key       fetchKey
+	key       session.Key
 	topic     *catalog.Topic // nil: not known
 	code      kerr.Code
 	offsets   partition.Offsets
 	diverging *wire.EpochEnd
 	aborted   []producer.Aborted // what a read_committed consumer leaves out
+	nearby    int32              // broker at which to read instead; 0: here
 
 	// Where the records are in the reply's chain.
 	firstPart, endPart int
 	bytes              int
+}
+
+// outcome is what a session goes by.
+func (r *fetchResult) outcome() session.Outcome {
+	return session.Outcome{Key: r.key, HW: r.offsets.HW, LogStart: r.offsets.LogStart, Bytes: r.bytes,
+		News: r.code != kerr.None || r.diverging != nil || r.nearby != 0}
 }
 
 // fetchReply is what a Fetch response needs until it is written. Replies are pooled.
@@ -76,7 +88,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	f := a.fetches.Get().(*fetchReply)
 	f.api = a
 	f.resp, f.waited = wire.FetchResponse{}, 0
-	plan, code := a.sessions.plan(req)
+	plan, code := a.sessions.Plan(req)
 	if code != kerr.None {
 		f.resp.ErrorCode = int16(code)
 		f.send(r, 0)
@@ -85,17 +97,17 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	c := callerOf(r)
 	f.limit = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch))
 	req.MinBytes = min(req.MinBytes, int32(f.limit))
-	results, throttle := f.gather(ctx, c, req, plan.parts)
+	results, throttle := f.gather(ctx, c, req, plan.Parts)
 	wait, withheld := f.throttle(r, c.quotas, &plan, results)
 	throttle = max(throttle, wait)
 	f.resp.ThrottleMillis = int32(throttle.Milliseconds())
 	if withheld {
 		f.giveBack()
-		f.resp.SessionID = plan.sessionID()
+		f.resp.SessionID = plan.ID()
 		f.send(r, throttle)
 		return
 	}
-	sessionID, told := a.sessions.conclude(&plan, req.Version >= 13, results)
+	sessionID, told := session.Conclude(a.sessions, &plan, req.Version >= 13, results, (*fetchResult).outcome)
 	f.resp.SessionID = sessionID
 	f.fill(req, told)
 	f.send(r, throttle)
@@ -109,13 +121,13 @@ const (
 
 // throttle records what the answer takes of its client's quotas. An answer that goes beyond them is withheld: the client
 // gets an empty one, and the session stays as it is.
-func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *fetchPlan, results []fetchResult) (wait time.Duration, withheld bool) {
+func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *session.Plan, results []fetchResult) (wait time.Duration, withheld bool) {
 	if !q.Limited(quota.Fetch) && !q.Limited(quota.Request) {
 		return 0, false
 	}
 	size := fetchHeadBytes
 	for i := range results {
-		if n := results[i].bytes; n > 0 || plan.session == nil {
+		if n := results[i].bytes; n > 0 || plan.ID() == 0 {
 			size += n + fetchPartitionBytes
 		}
 	}
@@ -129,7 +141,7 @@ func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *fetchPla
 }
 
 // gather reads until there is enough, something is wrong, or the client's time is up.
-func (f *fetchReply) gather(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []fetchPart) (results []fetchResult, throttle time.Duration) {
+func (f *fetchReply) gather(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []session.Part) (results []fetchResult, throttle time.Duration) {
 	wait := min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, waitMost)
 	results, ready := f.read(ctx, c, req, parts, wait)
 	if ready || wait == 0 {
@@ -167,13 +179,13 @@ func (f *fetchReply) gather(ctx context.Context, c caller, req *kmsg.FetchReques
 }
 
 // await has the waiter told of everything beyond what results saw, and gives back what was read.
-func (f *fetchReply) await(w *partition.Waiter, parts []fetchPart, results []fetchResult) (cancel func()) {
+func (f *fetchReply) await(w *partition.Waiter, parts []session.Part, results []fetchResult) (cancel func()) {
 	cancels := make([]func(), 0, len(parts))
 	for i, r := range results {
 		if r.topic == nil {
 			continue
 		}
-		if p, code := f.api.find(r.topic, parts[i].index); code == kerr.None {
+		if p, code := f.api.find(r.topic, parts[i].Index); code == kerr.None {
 			cancels = append(cancels, p.Wait(w, r.offsets.HW))
 		}
 	}
@@ -187,7 +199,7 @@ func (f *fetchReply) await(w *partition.Waiter, parts []fetchPart, results []fet
 
 // read reads all partitions once, in order, into the chain, after giving back what it held. It is ready
 // when there is enough to answer at once.
-func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []fetchPart, wait time.Duration) (results []fetchResult, ready bool) {
+func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest, parts []session.Part, wait time.Duration) (results []fetchResult, ready bool) {
 	f.giveBack()
 	results = make([]fetchResult, len(parts))
 	ready = len(parts) == 0
@@ -196,7 +208,7 @@ func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest,
 		r := &results[i]
 		f.readPart(ctx, c, req, &parts[i], r, readRoom{left: f.limit - total, first: total == 0, wait: wait})
 		total += r.bytes
-		ready = ready || r.code != kerr.None || r.diverging != nil
+		ready = ready || r.code != kerr.None || r.diverging != nil || r.nearby != 0
 	}
 	return results, ready || total > 0 && total >= int(req.MinBytes) || req.MinBytes <= 0
 }
@@ -215,48 +227,110 @@ type readRoom struct {
 }
 
 // readPart checks what the client knows of the partition and reads.
-func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequest, in *fetchPart, r *fetchResult, room readRoom) {
+func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequest, in *session.Part, r *fetchResult, room readRoom) {
 	a := f.api
-	r.key = in.fetchKey
+	r.key = in.Key
 	r.offsets = noOffsets
 	var known bool
 	unknown := kerr.UnknownTopicOrPartition
 	if req.Version >= 13 {
 		unknown = kerr.UnknownTopicID
-		r.topic, known = a.catalog.TopicByID(in.id)
+		r.topic, known = a.catalog.TopicByID(in.ID)
 	} else {
-		r.topic, known = a.catalog.Topic(in.name)
+		r.topic, known = a.catalog.Topic(in.Name)
 	}
 	switch {
 	case known && !a.mayTopic(c, kmsg.ACLOperationRead, r.topic.Name),
-		!known && req.Version < 13 && !a.mayTopic(c, kmsg.ACLOperationRead, in.name):
+		!known && req.Version < 13 && !a.mayTopic(c, kmsg.ACLOperationRead, in.Name):
 		r.code = kerr.TopicAuthorizationFailed
 		return
 	case !known:
 		r.topic, r.code = nil, unknown
 		return
 	}
-	p, code := a.find(r.topic, in.index)
+	p, code := a.find(r.topic, in.Index)
+	if code == kerr.NotLeaderOrFollower && in.LastEpoch < 0 && a.mayReadNearby(req) {
+		f.readNearby(ctx, in, r, readLimits{readRoom: room, committed: req.IsolationLevel == 1})
+		return
+	}
 	if code != kerr.None {
 		r.code = code
 		return
 	}
-	if err := p.CheckEpoch(in.currentEpoch); err != nil {
+	if err := p.CheckEpoch(in.CurrentEpoch); err != nil {
 		r.code = a.code(err)
 		return
 	}
-	if in.lastEpoch >= 0 {
-		epoch, end := p.EpochEnd(in.lastEpoch)
+	if in.LastEpoch >= 0 {
+		epoch, end := p.EpochEnd(in.LastEpoch)
 		switch {
 		case epoch < 0 || end < 0:
 			r.code = kerr.OffsetOutOfRange
 			return
-		case epoch < in.lastEpoch || end < in.offset:
+		case epoch < in.LastEpoch || end < in.Offset:
 			r.offsets, r.diverging = p.Offsets(), &wire.EpochEnd{Epoch: epoch, EndOffset: end}
 			return
 		}
 	}
+	if r.nearby = a.nearby(req, r.topic, in.Index); r.nearby != 0 && p.Sealed(in.Offset) >= nearbyLeast && in.Offset >= p.Offsets().LogStart {
+		r.offsets = p.Offsets()
+		return
+	}
+	r.nearby = 0
 	f.readRecords(ctx, p, in, r, readLimits{readRoom: room, committed: req.IsolationLevel == 1})
+}
+
+// nearby names a live replica in the zone of a consumer that is in another than ours; 0: none. Clients only go to a broker
+// that they are shown as a replica.
+func (a *API) nearby(req *kmsg.FetchRequest, t *catalog.Topic, index int32) int32 {
+	if req.Version < 11 || req.Rack == "" || a.world.Replicas == nil || req.Rack == a.catalog.Self().Rack {
+		return 0
+	}
+	_, live := a.catalog.Replicas(t, int(index))
+	for _, id := range live {
+		if b, ok := a.broker(id); ok && b.Rack == req.Rack && !b.Draining {
+			return id
+		}
+	}
+	return 0
+}
+
+// mayReadNearby says whether a fetch comes from a consumer of this zone that may have been sent here.
+func (a *API) mayReadNearby(req *kmsg.FetchRequest) bool {
+	return a.world.Replicas != nil && req.Version >= 11 && req.Rack != "" && req.Rack == a.catalog.Self().Rack
+}
+
+// readNearby reads what another broker's partition has in segments. Where they end the consumer is sent to the owner.
+func (f *fetchReply) readNearby(ctx context.Context, in *session.Part, r *fetchResult, l readLimits) {
+	id := topic.Partition{Topic: r.topic.ID, Index: in.Index}
+	switch epoch := r.topic.Partitions[in.Index].Epoch; {
+	case in.CurrentEpoch >= 0 && in.CurrentEpoch < epoch:
+		r.code = kerr.FencedLeaderEpoch
+		return
+	case in.CurrentEpoch > epoch:
+		r.code = kerr.UnknownLeaderEpoch
+		return
+	}
+	most := min(max(int(in.MaxBytes), 0), l.left)
+	if l.first {
+		most = max(most, 1)
+	}
+	if !f.take(ctx, int64(most), l.readRoom) {
+		most = 0 // no room now: the client asks again
+	}
+	parts, bytes := len(f.chain.Parts()), f.chain.Len()
+	o, err := f.api.world.Replicas.Read(ctx, id, &f.chain, in.Offset, most, l.first && most > 0)
+	f.settle()
+	if err == nil {
+		r.offsets = o
+		r.firstPart, r.endPart, r.bytes = parts, len(f.chain.Parts()), f.chain.Len()-bytes
+		if l.committed && r.bytes > 0 {
+			r.aborted, err = f.api.world.Replicas.Aborted(ctx, id, in.Offset, f.endOf(r))
+		}
+	}
+	if err != nil {
+		r.code = f.api.code(err)
+	}
 }
 
 // noOffsets stands with an error (A2).
@@ -269,24 +343,24 @@ type readLimits struct {
 
 // readRecords takes room from the budget and reads. Only the first read of an answer waits for the budget:
 // it holds nothing yet, so nobody waits for each other.
-func (f *fetchReply) readRecords(ctx context.Context, p *partition.Partition, in *fetchPart, r *fetchResult, l readLimits) {
-	most := min(max(int(in.maxBytes), 0), l.left)
+func (f *fetchReply) readRecords(ctx context.Context, p *partition.Partition, in *session.Part, r *fetchResult, l readLimits) {
+	most := min(max(int(in.MaxBytes), 0), l.left)
 	if l.first {
 		most = max(most, 1) // one batch, whatever its size
 	}
 	o := p.Offsets()
-	if end := o.HW; most > 0 && in.offset < end && in.offset >= o.LogStart && !f.take(ctx, int64(most), l.readRoom) {
+	if end := o.HW; most > 0 && in.Offset < end && in.Offset >= o.LogStart && !f.take(ctx, int64(most), l.readRoom) {
 		most = 0 // no room now: the client asks again
 	}
 	parts, bytes := len(f.chain.Parts()), f.chain.Len()
 	if most == 0 {
 		r.offsets = o
-		if in.offset < o.LogStart || in.offset > o.End {
+		if in.Offset < o.LogStart || in.Offset > o.End {
 			r.offsets, r.code = noOffsets, kerr.OffsetOutOfRange
 		}
 		return
 	}
-	o, err := p.Read(ctx, &f.chain, in.offset, most, l.first, l.committed)
+	o, err := p.Read(ctx, &f.chain, in.Offset, most, l.first, l.committed)
 	f.settle()
 	if err != nil {
 		r.code = f.api.code(err)
@@ -296,7 +370,7 @@ func (f *fetchReply) readRecords(ctx context.Context, p *partition.Partition, in
 	r.firstPart, r.endPart = parts, len(f.chain.Parts())
 	r.bytes = f.chain.Len() - bytes
 	if l.committed && r.bytes > 0 {
-		if r.aborted, err = p.Aborted(ctx, in.offset, f.endOf(r)); err != nil {
+		if r.aborted, err = p.Aborted(ctx, in.Offset, f.endOf(r)); err != nil {
 			r.code = f.api.code(err)
 		}
 	}
@@ -363,22 +437,29 @@ func (f *fetchReply) fill(req *kmsg.FetchRequest, results []fetchResult) {
 	for i := range results {
 		r := &results[i]
 		out := wire.FetchPartition{
-			Index: r.key.index, ErrorCode: int16(r.code),
+			Index: r.key.Index, ErrorCode: int16(r.code),
 			HighWatermark: r.offsets.HW, LastStableOffset: r.offsets.LSO, LogStartOffset: r.offsets.LogStart,
-			NullAborted: r.looked() && (req.IsolationLevel == 0 || r.code != kerr.None), Aborted: abortedOf(r), PreferredReadReplica: -1, Diverging: r.diverging,
+			NullAborted: r.looked() && (req.IsolationLevel == 0 || r.code != kerr.None), Aborted: abortedOf(r), PreferredReadReplica: preferred(r), Diverging: r.diverging,
 			Records: net.Buffers(parts[r.firstPart:r.endPart]),
 		}
 		if r.code == kerr.NotLeaderOrFollower || r.code == kerr.FencedLeaderEpoch {
 			f.nameLeader(&out, r)
 		}
 		n := len(topics)
-		if n == 0 || topics[n-1].Name != r.key.name || topics[n-1].ID != r.key.id {
-			topics = append(topics, wire.FetchTopic{Name: r.key.name, ID: r.key.id})
+		if n == 0 || topics[n-1].Name != r.key.Name || topics[n-1].ID != r.key.ID {
+			topics = append(topics, wire.FetchTopic{Name: r.key.Name, ID: r.key.ID})
 			n++
 		}
 		topics[n-1].Partitions = append(topics[n-1].Partitions, out)
 	}
 	f.resp.Topics = topics
+}
+
+func preferred(r *fetchResult) int32 {
+	if r.nearby == 0 {
+		return -1
+	}
+	return r.nearby
 }
 
 func abortedOf(r *fetchResult) []wire.AbortedTransaction {
@@ -403,7 +484,7 @@ func (f *fetchReply) nameLeader(out *wire.FetchPartition, r *fetchResult) {
 	if r.topic == nil {
 		return
 	}
-	b, epoch, ok := f.api.leader(r.topic, r.key.index)
+	b, epoch, ok := f.api.leader(r.topic, r.key.Index)
 	if !ok {
 		return
 	}

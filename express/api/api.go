@@ -17,6 +17,8 @@ import (
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/quota"
+	"millrace/express/replica"
+	"millrace/express/session"
 	"millrace/express/sharing"
 	"millrace/express/telemetry"
 	"millrace/kafka/server"
@@ -65,11 +67,12 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Verifier, Volume, Authorizer and Telemetry, and, where nobody
-// asks for share groups, Sharing and ShareState.
+// World is all that api touches outside itself. All fields are needed but Replicas, Verifier, Volume, Authorizer and Telemetry, and,
+// where nobody asks for share groups, Sharing and ShareState.
 type World struct {
 	Catalog      *catalog.Catalog
 	Partitions   Partitions
+	Replicas     *replica.Reader // nil: consumers are not sent to brokers of their zone, nor served by one that is not the owner
 	Groups       Groups
 	Transactions Transactions
 	Verifier     Verifier // nil: Transactions, for a cluster of one broker
@@ -94,7 +97,7 @@ type API struct {
 	table    map[int16]entry
 	budget   *limit.Budget // of fetch responses
 	parked   chan struct{} // holds a token for each fetch that waits
-	sessions *sessions
+	sessions *session.Sessions
 	quotas   *quota.Manager
 	metrics  Metrics
 	produces sync.Pool // of *produceCall
@@ -117,7 +120,7 @@ func New(cfg Config, w World) (*API, error) {
 		decoder:  wire.NewDecoder(0),
 		budget:   limit.NewBudget(cfg.FetchBytes),
 		parked:   make(chan struct{}, cfg.MaxParkedFetches),
-		sessions: newSessions(w.Clock, w.Catalog.BrokerSettings().FetchSessionSlots),
+		sessions: session.New(w.Clock, w.Catalog.BrokerSettings().FetchSessionSlots),
 		quotas:   quota.New(w.Clock, w.Catalog.Quotas),
 	}
 	a.produces.New = func() any { return newProduceCall() }

@@ -16,6 +16,5 @@
 // twice is answered once, and lists are cut off where Kafka allows it.
 //
 // An API is safe for concurrent use. Files: api.go (API, Handle), table.go (keys and versions), errors.go,
-// authorize.go, topics.go (what several keys need of topics), session.go (fetch sessions), and one file per
-// key.
+// authorize.go, topics.go (what several keys need of topics), and one file per key.
 package api

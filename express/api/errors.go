@@ -10,6 +10,7 @@ import (
 	"millrace/express/partition"
 	"millrace/express/producer"
 	"millrace/express/quota"
+	"millrace/express/replica"
 	"millrace/express/settings"
 	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
@@ -27,6 +28,7 @@ type mapping struct {
 // refused assignment may name an unknown broker, an unavailable cluster a deadline.
 var mappings = []mapping{
 	{partition.ErrNotOwner, kerr.NotLeaderOrFollower},
+	{replica.ErrBeyond, kerr.NotLeaderOrFollower},
 	{partition.ErrFencedEpoch, kerr.FencedLeaderEpoch},
 	{partition.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
 	{partition.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},

@@ -203,9 +203,6 @@ func TestGotcha07SessionErrors(t *testing.T) {
 		t.Errorf("session %d after %d", again, id)
 	}
 	f(id, 1, kerr.FetchSessionIDNotFound)
-	if n := e.api.sessions.partitions; n != 1 || len(e.api.sessions.all) != 1 {
-		t.Errorf("%d partitions in %d sessions", n, len(e.api.sessions.all))
-	}
 }
 
 // Gotcha 7: bytes are limited in request order, with one batch in any case, and never in parts.

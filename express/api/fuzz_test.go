@@ -6,9 +6,17 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/catalog"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
 )
+
+// newSession asks for a session.
+func newSession(tp *catalog.Topic) *kmsg.FetchRequest {
+	q := fetchRequest(tp, 2, 0)
+	q.SessionEpoch = 0
+	return q
+}
 
 // FuzzHandle sends one request of any key and version to a whole broker. The connection is either answered or
 // closed; the broker goes on, and what it must not log it does not log.
@@ -26,7 +34,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	slices.Sort(keys)
 	for _, q := range []kmsg.Request{
-		produceRequest(tp, 0, batch(f, 2, record.Options{})), fetchRequest(tp, 2, 0), sessionRequest(0, 0, 3),
+		produceRequest(tp, 0, batch(f, 2, record.Options{})), fetchRequest(tp, 2, 0), newSession(tp),
 		metadataRequest("orders", "x"), createRequest("fuzz", 2, 1), describeConfigsRequest(2, "orders"),
 		describeConfigsRequest(4, "1"),
 	} {

@@ -175,7 +175,7 @@ func newClusterOver(t *testing.T, brokers int, store kv.KV, objects object.Store
 func (c *cluster) start(id int32, fs disk.FS) *member {
 	c.t.Helper()
 	e := newEnv(c.t)
-	e.cfg.ID = id
+	e.cfg.ID, e.cfg.Zone = id, string('a'+rune(id-1)%3)
 	if before := c.members[id]; before != nil {
 		e.cfg.Listen = before.cfg.Listen // or a client that was busy elsewhere might not find anybody any more
 	}

@@ -24,6 +24,7 @@ import (
 	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/express/peer"
+	"millrace/express/replica"
 	"millrace/express/segment"
 	"millrace/express/sharing"
 	"millrace/express/tail"
@@ -57,6 +58,7 @@ type broker struct {
 	unfollow     func()
 	endRooms     context.CancelFunc // ends loads, removals and marker writes
 	manifests    *manifest.Store
+	replicas     *replica.Reader
 }
 
 // budget is how a broker's memory is given out. What is left is for the
@@ -120,6 +122,7 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 		Inflate: limit.NewBudget(share.inflate),
 		Retire:  func(keys []string) { b.cleaner.Retire(keys) },
 	}
+	b.replicas = replica.New(replica.World{Manifests: b.manifests, Segments: segments, Slabs: slabs, Clock: w.Clock})
 	b.registry.opened = func(t *catalog.Topic, p *partition.Partition) { b.coordinators.opened(rooms, t, p) }
 	b.registry.closed, b.registry.deleted = b.coordinators.closed, b.coordinators.deleted
 	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
@@ -276,7 +279,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 		receiver = telemetry.New(w.Clock, b.catalog.Subscriptions, series)
 	}
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
-		Catalog: b.catalog, Partitions: b.registry, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
+		Catalog: b.catalog, Partitions: b.registry, Replicas: b.replicas, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
 		Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
 		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares,
 		Volume: func() (total, usable int64) {

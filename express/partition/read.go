@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 
 	"millrace/base/object"
 	"millrace/base/slab"
 	"millrace/express/manifest"
-	"millrace/express/segment"
 	"millrace/express/wal"
 )
 
@@ -69,18 +67,25 @@ func (p *Partition) snapshot(from int64) (Offsets, *manifest.Manifest, error) {
 	return o, p.manifest, nil
 }
 
-// readAt takes the bytes from the segment that holds from, or from the log. A
-// segment whose tail was compacted away yields nothing; then the next is asked.
+// readAt takes the bytes from the segment that holds from, or from the log.
 func (p *Partition) readAt(ctx context.Context, m *manifest.Manifest, dst *slab.Chain, from, limit int64, maxBytes int, oversize bool) error {
 	start := dst.Len()
-	i := sort.Search(len(m.Segments), func(i int) bool { return m.Segments[i].End > from })
-	for ; i < len(m.Segments); i++ {
-		err := p.world.Segments.With(ctx, m.Segments[i], func(r *segment.Reader) error {
-			return r.Read(ctx, p.world.Slabs, dst, max(from, m.Segments[i].Base), limit, maxBytes, oversize)
-		})
-		if err != nil || dst.Len() > start {
-			return err
-		}
+	err := p.world.Segments.Read(ctx, p.world.Slabs, m.Segments, dst, from, limit, maxBytes, oversize)
+	if err != nil || dst.Len() > start {
+		return err
 	}
 	return p.world.Stream.Read(ctx, dst, max(from, m.End), limit, maxBytes, oversize)
+}
+
+// Sealed is how many bytes of records lie in segments at or after from, with the whole of the segment that holds it: what any
+// broker can read (KIP-392).
+func (p *Partition) Sealed(from int64) int64 {
+	p.mu.Lock()
+	m := p.manifest
+	p.mu.Unlock()
+	var n int64
+	for i := len(m.Segments) - 1; i >= 0 && m.Segments[i].End > from; i-- {
+		n += m.Segments[i].DataBytes
+	}
+	return n
 }

@@ -10,7 +10,6 @@ import (
 
 	"millrace/express/manifest"
 	"millrace/express/producer"
-	"millrace/express/segment"
 	"millrace/kafka/record"
 )
 
@@ -161,24 +160,13 @@ func (p *Partition) Aborted(ctx context.Context, from, to int64) ([]producer.Abo
 	if from >= m.End || to <= from {
 		return out, nil
 	}
-	i, _ := slices.BinarySearchFunc(m.Segments, from, func(s segment.Info, from int64) int {
-		if s.End <= from {
-			return -1
-		}
-		return 0
-	})
-	for ; i < len(m.Segments) && m.Segments[i].Base < to; i++ {
-		err := p.world.Segments.With(ctx, m.Segments[i], func(r *segment.Reader) error {
-			aborted, err := r.Aborted(ctx)
-			for _, a := range aborted {
-				if a.First < to && a.Last >= from && !slices.Contains(out, a) {
-					out = append(out, a)
-				}
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%w: aborted transactions of %s-%d: %w", ErrStorage, p.name, p.id.Index, err)
+	sealed, err := p.world.Segments.Aborted(ctx, m.Segments, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("%w: aborted transactions of %s-%d: %w", ErrStorage, p.name, p.id.Index, err)
+	}
+	for _, a := range sealed {
+		if !slices.Contains(out, a) {
+			out = append(out, a)
 		}
 	}
 	slices.SortFunc(out, func(a, b producer.Aborted) int { return int(min(max(a.First-b.First, -1), 1)) })

@@ -1,4 +1,4 @@
-package api
+package session
 
 import (
 	"testing"
@@ -16,27 +16,31 @@ func sessionRequest(id, epoch int32, partitions int32) *kmsg.FetchRequest {
 	q.Version, q.SessionID, q.SessionEpoch = 13, id, epoch
 	in := kmsg.NewFetchRequestTopic()
 	for i := range partitions {
-		in.Partitions = append(in.Partitions, fetchPartition(i, 0))
+		p := kmsg.NewFetchRequestTopicPartition()
+		p.Partition = i
+		in.Partitions = append(in.Partitions, p)
 	}
 	q.Topics = append(q.Topics, in)
 	return q
 }
 
+func itself(o *Outcome) Outcome { return *o }
+
 // openSession makes a full request and returns the session that came of it.
-func openSession(t *testing.T, s *sessions, partitions int32) int32 {
+func openSession(t *testing.T, s *Sessions, partitions int32) int32 {
 	t.Helper()
-	plan, code := s.plan(sessionRequest(0, epochInitial, partitions))
+	plan, code := s.Plan(sessionRequest(0, epochInitial, partitions))
 	if code != kerr.None {
 		t.Fatal(code)
 	}
-	id, _ := s.conclude(&plan, true, make([]fetchResult, len(plan.parts)))
+	id, _ := Conclude(s, &plan, true, make([]Outcome, len(plan.Parts)), itself)
 	return id
 }
 
 // Slots are bounded: an idle session goes for anybody, an old and smaller one for a larger newcomer.
 func TestSessionEviction(t *testing.T) {
 	clk := clock.NewManual(time.Unix(1000, 0))
-	s := newSessions(clk, 2)
+	s := New(clk, 2)
 	small, large := openSession(t, s, 1), openSession(t, s, 5)
 	if small == 0 || large == 0 || small == large {
 		t.Fatalf("sessions %d, %d", small, large)
@@ -46,11 +50,11 @@ func TestSessionEviction(t *testing.T) {
 	}
 	clk.Advance(sessionGrace / 2)
 	for _, id := range []int32{small, large} { // both are used
-		plan, code := s.plan(sessionRequest(id, 1, 0))
+		plan, code := s.Plan(sessionRequest(id, 1, 0))
 		if code != kerr.None {
 			t.Fatal(code)
 		}
-		s.conclude(&plan, true, nil)
+		Conclude(s, &plan, true, nil, itself)
 	}
 	clk.Advance(sessionGrace/2 + time.Second)
 	if id := openSession(t, s, 1); id != 0 {
@@ -60,7 +64,7 @@ func TestSessionEviction(t *testing.T) {
 	if third == 0 {
 		t.Fatal("a larger newcomer got no slot")
 	}
-	if _, code := s.plan(sessionRequest(small, 2, 0)); code != kerr.FetchSessionIDNotFound {
+	if _, code := s.Plan(sessionRequest(small, 2, 0)); code != kerr.FetchSessionIDNotFound {
 		t.Errorf("the smallest stayed: %s", code.Name())
 	}
 	clk.Advance(sessionGrace + time.Second)
@@ -74,7 +78,7 @@ func TestSessionEviction(t *testing.T) {
 
 // The partitions of all sessions are bounded, whether they come at once or bit by bit.
 func TestSessionPartitionsAreBounded(t *testing.T) {
-	s := newSessions(clock.NewManual(time.Unix(0, 0)), 1000)
+	s := New(clock.NewManual(time.Unix(0, 0)), 1000)
 	if id := openSession(t, s, sessionPartitionsMost+1); id != 0 {
 		t.Error("too large a session was made")
 	}
@@ -84,7 +88,7 @@ func TestSessionPartitionsAreBounded(t *testing.T) {
 	}
 	grow := sessionRequest(id, 1, 1)
 	grow.Topics[0].TopicID = topic.ID{1}
-	if _, code := s.plan(grow); code != kerr.FetchSessionIDNotFound {
+	if _, code := s.Plan(grow); code != kerr.FetchSessionIDNotFound {
 		t.Errorf("%s", code.Name())
 	}
 	if s.partitions != 0 || len(s.all) != 0 {
@@ -97,5 +101,21 @@ func TestEpochsWrapToOne(t *testing.T) {
 		if got := nextEpoch(epoch); got != want {
 			t.Errorf("after %d: %d, want %d", epoch, got, want)
 		}
+	}
+}
+
+// A request that replaces a session gives its partitions back.
+func TestAFullRequestEndsTheSessionThatItNames(t *testing.T) {
+	s := New(clock.NewManual(time.Unix(0, 0)), 10)
+	id := openSession(t, s, 3)
+	plan, code := s.Plan(sessionRequest(id, epochInitial, 1))
+	if code != kerr.None {
+		t.Fatal(code)
+	}
+	if again, _ := Conclude(s, &plan, true, make([]Outcome, 1), itself); again == 0 || again == id {
+		t.Errorf("session %d after %d", again, id)
+	}
+	if s.partitions != 1 || len(s.all) != 1 {
+		t.Errorf("%d partitions in %d sessions", s.partitions, len(s.all))
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package session
 
 import (
 	"container/list"
@@ -28,20 +28,20 @@ const (
 	sessionPartitionsMost = 500_000
 )
 
-// fetchKey names a partition as the client does: by id from version 13 on, by name before.
-type fetchKey struct {
-	name  string
-	id    topic.ID
-	index int32
+// Key names a partition as the client does: by id from version 13 on, by name before.
+type Key struct {
+	Name  string
+	ID    topic.ID
+	Index int32
 }
 
-// fetchPart is one partition of a fetch: what is asked for, and in a session what was last told of it.
-type fetchPart struct {
-	fetchKey
-	currentEpoch int32 // leader epoch that the client knows; -1 none
-	lastEpoch    int32 // leader epoch of the last record it has; -1 none
-	offset       int64
-	maxBytes     int32
+// Part is one partition of a fetch: what is asked for, and in a session what was last told of it.
+type Part struct {
+	Key
+	CurrentEpoch int32 // leader epoch that the client knows; -1 none
+	LastEpoch    int32 // leader epoch of the last record it has; -1 none
+	Offset       int64 // from which to read
+	MaxBytes     int32 // of records that the client wants at most, as it says
 
 	toldHW       int64 // -1: tell in any case
 	toldLogStart int64
@@ -56,12 +56,20 @@ type session struct {
 	// Guarded by sessions.mu.
 	epoch int32 // of the next request
 	used  time.Time
-	parts map[fetchKey]*list.Element
-	order *list.List // of *fetchPart, in the order to be served
+	parts map[Key]*list.Element
+	order *list.List // of *Part, in the order to be served
 }
 
-// sessions keeps the fetch sessions of all clients. Safe for concurrent use.
-type sessions struct {
+// Outcome is what of a partition's result a session goes by.
+type Outcome struct {
+	Key
+	HW, LogStart int64
+	Bytes        int  // of records
+	News         bool // the client must hear of it whatever else: an error, or where to go
+}
+
+// Sessions keeps the fetch sessions of all clients. Safe for concurrent use. Make it with New.
+type Sessions struct {
 	clock clock.Clock
 	slots int
 
@@ -70,31 +78,32 @@ type sessions struct {
 	partitions int // of all sessions
 }
 
-func newSessions(clk clock.Clock, slots int) *sessions {
-	return &sessions{clock: clk, slots: slots, all: make(map[int32]*session)}
+// New keeps at most slots sessions.
+func New(clk clock.Clock, slots int) *Sessions {
+	return &Sessions{clock: clk, slots: slots, all: make(map[int32]*session)}
 }
 
-// fetchPlan is what a request asks for once its session is taken into account.
-type fetchPlan struct {
-	parts   []fetchPart // in the order to be served
-	session *session    // nil: none, or to be made
-	create  bool        // the client would like a session
+// Plan is what a request asks for once its session is taken into account.
+type Plan struct {
+	Parts   []Part   // in the order to be served
+	session *session // nil: none, or to be made
+	create  bool     // the client would like a session
 }
 
-// sessionID is the session that the request goes on with; 0 none.
-func (p *fetchPlan) sessionID() int32 {
+// ID is the session that the request goes on with; 0 none.
+func (p *Plan) ID() int32 {
 	if p.session == nil {
 		return 0
 	}
 	return p.session.id
 }
 
-// plan applies a request to its session. The codes are FETCH_SESSION_ID_NOT_FOUND,
+// Plan applies a request to its session. The codes are FETCH_SESSION_ID_NOT_FOUND,
 // INVALID_FETCH_SESSION_EPOCH and FETCH_SESSION_TOPIC_ID_ERROR.
-func (s *sessions) plan(req *kmsg.FetchRequest) (fetchPlan, kerr.Code) {
+func (s *Sessions) Plan(req *kmsg.FetchRequest) (Plan, kerr.Code) {
 	byID := req.Version >= 13
 	if req.Version < 7 {
-		return fetchPlan{parts: requestedParts(req)}, kerr.None
+		return Plan{Parts: requestedParts(req)}, kerr.None
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,46 +111,46 @@ func (s *sessions) plan(req *kmsg.FetchRequest) (fetchPlan, kerr.Code) {
 		if old, ok := s.all[req.SessionID]; ok {
 			s.removeLocked(old)
 		}
-		return fetchPlan{parts: requestedParts(req), create: req.SessionEpoch == epochInitial}, kerr.None
+		return Plan{Parts: requestedParts(req), create: req.SessionEpoch == epochInitial}, kerr.None
 	}
 	ses, ok := s.all[req.SessionID]
 	switch {
 	case !ok:
-		return fetchPlan{}, kerr.FetchSessionIDNotFound
+		return Plan{}, kerr.FetchSessionIDNotFound
 	case ses.epoch != req.SessionEpoch:
-		return fetchPlan{}, kerr.InvalidFetchSessionEpoch
+		return Plan{}, kerr.InvalidFetchSessionEpoch
 	case ses.byID != byID:
-		return fetchPlan{}, kerr.FetchSessionTopicIDError
+		return Plan{}, kerr.FetchSessionTopicIDError
 	}
 	ses.used = s.clock.Now()
 	ses.epoch = nextEpoch(ses.epoch)
 	s.updateLocked(ses, req)
 	if s.partitions > sessionPartitionsMost { // the client starts over, and gets no session
 		s.removeLocked(ses)
-		return fetchPlan{}, kerr.FetchSessionIDNotFound
+		return Plan{}, kerr.FetchSessionIDNotFound
 	}
 	if ses.order.Len() == 0 { // all were forgotten: the client goes on without
 		s.removeLocked(ses)
-		return fetchPlan{}, kerr.None
+		return Plan{}, kerr.None
 	}
-	return fetchPlan{parts: ses.list(), session: ses}, kerr.None
+	return Plan{Parts: ses.list(), session: ses}, kerr.None
 }
 
 // updateLocked takes additions, changes and removals into the session.
-func (s *sessions) updateLocked(ses *session, req *kmsg.FetchRequest) {
+func (s *Sessions) updateLocked(ses *session, req *kmsg.FetchRequest) {
 	before := len(ses.parts)
 	for _, p := range requestedParts(req) {
-		if el, ok := ses.parts[p.fetchKey]; ok {
-			kept := el.Value.(*fetchPart)
+		if el, ok := ses.parts[p.Key]; ok {
+			kept := el.Value.(*Part)
 			p.toldHW, p.toldLogStart = kept.toldHW, kept.toldLogStart
 			*kept = p
 			continue
 		}
-		ses.parts[p.fetchKey] = ses.order.PushBack(&p)
+		ses.parts[p.Key] = ses.order.PushBack(&p)
 	}
 	for _, t := range req.ForgottenTopics {
 		for _, index := range t.Partitions {
-			k := fetchKey{name: t.Topic, id: t.TopicID, index: index}
+			k := Key{Name: t.Topic, ID: t.TopicID, Index: index}
 			if el, ok := ses.parts[k]; ok {
 				ses.order.Remove(el)
 				delete(ses.parts, k)
@@ -151,101 +160,104 @@ func (s *sessions) updateLocked(ses *session, req *kmsg.FetchRequest) {
 	s.partitions += len(ses.parts) - before
 }
 
-func (ses *session) list() []fetchPart {
-	parts := make([]fetchPart, 0, ses.order.Len())
+func (ses *session) list() []Part {
+	parts := make([]Part, 0, ses.order.Len())
 	for el := ses.order.Front(); el != nil; el = el.Next() {
-		parts = append(parts, *el.Value.(*fetchPart))
+		parts = append(parts, *el.Value.(*Part))
 	}
 	return parts
 }
 
 // requestedParts lists the partitions of a request, each once: of several mentions the last counts.
-func requestedParts(req *kmsg.FetchRequest) []fetchPart {
+func requestedParts(req *kmsg.FetchRequest) []Part {
 	n := 0
 	for _, t := range req.Topics {
 		n += len(t.Partitions)
 	}
-	parts := make([]fetchPart, 0, n)
-	seen := make(map[fetchKey]int, n)
+	parts := make([]Part, 0, n)
+	seen := make(map[Key]int, n)
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			part := fetchPart{
-				fetchKey:     fetchKey{name: t.Topic, id: t.TopicID, index: p.Partition},
-				currentEpoch: p.CurrentLeaderEpoch, lastEpoch: p.LastFetchedEpoch,
-				offset: p.FetchOffset, maxBytes: p.PartitionMaxBytes, toldHW: -1, toldLogStart: -1,
+			part := Part{
+				Key:          Key{Name: t.Topic, ID: t.TopicID, Index: p.Partition},
+				CurrentEpoch: p.CurrentLeaderEpoch, LastEpoch: p.LastFetchedEpoch,
+				Offset: p.FetchOffset, MaxBytes: p.PartitionMaxBytes, toldHW: -1, toldLogStart: -1,
 			}
-			if req.Version < 9 || part.currentEpoch < 0 { // here every negative epoch stands for none
-				part.currentEpoch = -1
+			if req.Version < 9 || part.CurrentEpoch < 0 { // here every negative epoch stands for none
+				part.CurrentEpoch = -1
 			}
 			if req.Version < 12 {
-				part.lastEpoch = -1
+				part.LastEpoch = -1
 			}
-			if at, again := seen[part.fetchKey]; again {
+			if at, again := seen[part.Key]; again {
 				parts[at] = part
 				continue
 			}
-			seen[part.fetchKey] = len(parts)
+			seen[part.Key] = len(parts)
 			parts = append(parts, part)
 		}
 	}
 	return parts
 }
 
-// conclude notes what a session's client is told and leaves out of results what it knows already. For a
-// full request that asked for a session it makes one. It returns the session id for the answer.
-func (s *sessions) conclude(plan *fetchPlan, byID bool, results []fetchResult) (id int32, changed []fetchResult) {
+// Conclude notes what a session's client is told and leaves out of results, in place, what it knows already. For a full request that
+// asked for a session it makes one. It returns the session id for the answer. There is one result for each of plan.Parts, in
+// their order.
+func Conclude[R any](s *Sessions, plan *Plan, byID bool, results []R, outcome func(*R) Outcome) (id int32, changed []R) {
 	if plan.session == nil {
-		if !plan.create || len(plan.parts) == 0 {
+		if !plan.create || len(plan.Parts) == 0 {
 			return 0, results
 		}
-		return s.create(plan, byID, results), results
+		return create(s, plan, byID, results, outcome), results
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changed = results[:0]
-	for _, r := range results {
-		el, ok := plan.session.parts[r.key]
+	for _, result := range results {
+		r := outcome(&result)
+		el, ok := plan.session.parts[r.Key]
 		if !ok {
 			continue // forgotten by a later request
 		}
-		if !el.Value.(*fetchPart).tell(&r) {
+		if !el.Value.(*Part).tell(&r) {
 			continue
 		}
-		if r.bytes > 0 {
+		if r.Bytes > 0 {
 			plan.session.order.MoveToBack(el) // the others come first next time
 		}
-		changed = append(changed, r)
+		changed = append(changed, result)
 	}
 	return plan.session.id, changed
 }
 
 // tell says whether the client must hear of r, and notes it. After an error it hears of the partition again.
-func (p *fetchPart) tell(r *fetchResult) bool {
-	if r.code != kerr.None || r.diverging != nil {
+func (p *Part) tell(r *Outcome) bool {
+	if r.News {
 		p.toldHW = -1
 		return true
 	}
-	must := r.bytes > 0 || p.toldHW != r.offsets.HW || p.toldLogStart != r.offsets.LogStart
-	p.toldHW, p.toldLogStart = r.offsets.HW, r.offsets.LogStart
+	must := r.Bytes > 0 || p.toldHW != r.HW || p.toldLogStart != r.LogStart
+	p.toldHW, p.toldLogStart = r.HW, r.LogStart
 	return must
 }
 
 // create makes a session of a full request, if there is room; else it returns 0, which is no session.
-func (s *sessions) create(plan *fetchPlan, byID bool, results []fetchResult) int32 {
+func create[R any](s *Sessions, plan *Plan, byID bool, results []R, outcome func(*R) Outcome) int32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now()
-	if s.partitions+len(plan.parts) > sessionPartitionsMost || !s.makeRoomLocked(now, len(plan.parts)) {
+	if s.partitions+len(plan.Parts) > sessionPartitionsMost || !s.makeRoomLocked(now, len(plan.Parts)) {
 		return 0
 	}
 	ses := &session{
 		id: s.newIDLocked(), byID: byID, epoch: 1, created: now, used: now,
-		parts: make(map[fetchKey]*list.Element, len(plan.parts)), order: list.New(),
+		parts: make(map[Key]*list.Element, len(plan.Parts)), order: list.New(),
 	}
-	for i := range plan.parts {
-		p := plan.parts[i]
-		p.tell(&results[i])
-		ses.parts[p.fetchKey] = ses.order.PushBack(&p)
+	for i := range plan.Parts {
+		p := plan.Parts[i]
+		told := outcome(&results[i])
+		p.tell(&told)
+		ses.parts[p.Key] = ses.order.PushBack(&p)
 	}
 	s.all[ses.id] = ses
 	s.partitions += len(ses.parts)
@@ -254,7 +266,7 @@ func (s *sessions) create(plan *fetchPlan, byID bool, results []fetchResult) int
 
 // makeRoomLocked removes a session if all slots are taken: the one unused for longest, if that is long
 // enough, else the smallest of those that are old enough, if it is smaller than the newcomer.
-func (s *sessions) makeRoomLocked(now time.Time, size int) bool {
+func (s *Sessions) makeRoomLocked(now time.Time, size int) bool {
 	if len(s.all) < s.slots {
 		return true
 	}
@@ -278,13 +290,13 @@ func (s *sessions) makeRoomLocked(now time.Time, size int) bool {
 	return true
 }
 
-func (s *sessions) removeLocked(ses *session) {
+func (s *Sessions) removeLocked(ses *session) {
 	delete(s.all, ses.id)
 	s.partitions -= len(ses.parts)
 }
 
 // newIDLocked gives a positive id that nobody can guess: whoever knows it may use the session.
-func (s *sessions) newIDLocked() int32 {
+func (s *Sessions) newIDLocked() int32 {
 	for {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails
