@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"sync"
 
 	"millrace/base/object"
@@ -16,6 +17,8 @@ const (
 	BlockBytes = 1 << 20
 	// runBlocks is how many neighbours one request fetches at most.
 	runBlocks = 4
+	// staleTurns is after how many times its capacity in fetched blocks the cache lets an unused block go, whosever it is.
+	staleTurns = 4
 )
 
 // Config says how much to keep.
@@ -31,7 +34,9 @@ type Store struct {
 	mu     sync.Mutex // guards the rest, and the fields of blocks
 	used   int64
 	blocks map[blockID]*block
-	recent *list.List // of blocks that are whole, the last used first
+	recent *list.List       // of blocks that are whole, the last used first
+	shares map[string]int64 // bytes by folder
+	turn   int64            // blocks that were ever promised
 	stats  Stats
 }
 
@@ -53,6 +58,7 @@ type blockID struct {
 type block struct {
 	id    blockID
 	bytes int64
+	turn  int64         // when it was last used
 	ready chan struct{} // closed when data or err is there
 	data  []byte
 	err   error
@@ -61,7 +67,7 @@ type block struct {
 
 // New keeps blocks of what is read from store.
 func New(store object.Store, cfg Config) *Store {
-	return &Store{Store: store, most: cfg.Bytes, blocks: make(map[blockID]*block), recent: list.New()}
+	return &Store{Store: store, most: cfg.Bytes, blocks: make(map[blockID]*block), recent: list.New(), shares: make(map[string]int64)}
 }
 
 // Stats says how well the cache does.
@@ -102,7 +108,7 @@ func (s *Store) dropLocked(b *block) {
 		return
 	}
 	delete(s.blocks, b.id)
-	s.used -= b.bytes
+	s.addLocked(b, -b.bytes)
 	if b.place != nil {
 		s.recent.Remove(b.place)
 	}
@@ -117,17 +123,51 @@ func (s *Store) Open(ctx context.Context, key string) (object.Reader, error) {
 	return &reader{store: s, object: r, key: key}, nil
 }
 
+// addLocked counts bytes, of a block's folder too.
+func (s *Store) addLocked(b *block, bytes int64) {
+	s.used += bytes
+	folder := path.Dir(b.id.key)
+	if s.shares[folder] += bytes; s.shares[folder] == 0 {
+		delete(s.shares, folder)
+	}
+}
+
+// victimLocked is the block that goes when there is no room: the longest unused of the folder that has the most, unless there is
+// one that is stale (B5). It is nil when all are on their way.
+func (s *Store) victimLocked() *block {
+	back := s.recent.Back()
+	if back == nil {
+		return nil
+	}
+	oldest := back.Value.(*block)
+	if (s.turn-oldest.turn)*BlockBytes > staleTurns*s.most {
+		return oldest
+	}
+	var most int64
+	for _, bytes := range s.shares {
+		most = max(most, bytes)
+	}
+	for el := back; el != nil; el = el.Prev() {
+		if b := el.Value.(*block); s.shares[path.Dir(b.id.key)] == most {
+			return b
+		}
+	}
+	return oldest
+}
+
 // reserveLocked makes room for a block and promises it; nil when there is no room.
 func (s *Store) reserveLocked(id blockID) *block {
 	b := &block{id: id, bytes: min(BlockBytes, id.size-id.index*BlockBytes), ready: make(chan struct{})}
 	for s.used+b.bytes > s.most {
-		oldest := s.recent.Back()
-		if oldest == nil {
+		victim := s.victimLocked()
+		if victim == nil {
 			return nil
 		}
-		s.dropLocked(oldest.Value.(*block))
+		s.dropLocked(victim)
 	}
-	s.used += b.bytes
+	s.turn++
+	b.turn = s.turn
+	s.addLocked(b, b.bytes)
 	s.blocks[id] = b
 	return b
 }
@@ -230,6 +270,7 @@ func (r *reader) promise(first, last int64, ahead bool) (found *block, mine []*b
 			}
 			if b.place != nil {
 				s.recent.MoveToFront(b.place)
+				b.turn = s.turn
 			}
 			if !ahead {
 				s.stats.Hits++

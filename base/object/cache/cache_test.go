@@ -186,3 +186,45 @@ func TestReplaced(t *testing.T) {
 		}
 	}
 }
+
+// One folder that is read from end to end leaves the others what they have, as long as they use it (B5).
+func TestFoldersShareFairly(t *testing.T) {
+	const blocks = 8
+	s := New(object.NewMemory(clock.System{}), Config{Bytes: blocks * BlockBytes})
+	fill(t, s, "small/o", 2*BlockBytes)
+	fill(t, s, "idle/o", BlockBytes)
+	fill(t, s, "large/o", 100*BlockBytes)
+	small, idle, large := open(t, s, "small/o"), open(t, s, "idle/o"), open(t, s, "large/o")
+	p := make([]byte, 100)
+	read := func(r object.Reader, index int64) (missed bool) {
+		t.Helper()
+		before := s.Stats().Misses
+		if _, err := r.ReadAt(p, index*BlockBytes); err != nil {
+			t.Fatal(err)
+		}
+		return s.Stats().Misses > before
+	}
+	read(small, 0)
+	read(small, 1)
+	read(idle, 0)
+	for i := range int64(100) {
+		read(large, (i*37)%100) // not in order, so that nothing is read ahead
+		if i%10 == 0 && (read(small, 0) || read(small, 1)) {
+			t.Fatalf("after %d blocks of another folder the small one was displaced", i)
+		}
+	}
+	if !read(idle, 0) {
+		t.Error("a block that nobody used stayed for ever")
+	}
+	if used := s.Stats().Bytes; used > blocks*BlockBytes || used < (blocks-1)*BlockBytes {
+		t.Errorf("%d bytes are used", used)
+	}
+	for _, key := range []string{"small/o", "idle/o", "large/o"} {
+		if err := s.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.shares) != 0 || s.used != 0 {
+		t.Errorf("%d bytes are used, shares %v", s.used, s.shares)
+	}
+}
