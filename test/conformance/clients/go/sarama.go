@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,10 +23,11 @@ type saramaDriver struct {
 	members map[string]*saramaMember
 }
 
-// saramaMember is an open member of a group; saramaDriver.mu guards assigned.
+// saramaMember is an open member of a group; saramaDriver.mu guards assigned and failed.
 type saramaMember struct {
 	group    sarama.ConsumerGroup
 	assigned []int32
+	failed   error // what ended it; nil while nothing has
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -437,7 +439,10 @@ func (s *saramaDriver) memberOpen(_ context.Context, r request) (any, error) {
 	go func() {
 		defer close(m.done)
 		for ctx.Err() == nil {
-			if err := group.Consume(ctx, []string{r.Topic}, handler); err != nil {
+			if err := group.Consume(ctx, []string{r.Topic}, handler); err != nil && ctx.Err() == nil {
+				s.mu.Lock()
+				m.failed = fmt.Errorf("member %s: %w", r.Member, err)
+				s.mu.Unlock()
 				return
 			}
 		}
@@ -453,6 +458,9 @@ func (s *saramaDriver) memberState(context.Context, request) (any, error) {
 	defer s.mu.Unlock()
 	out := assignments{Assignments: make(map[string][]int32)}
 	for name, m := range s.members {
+		if m.failed != nil {
+			return nil, m.failed
+		}
 		out.Assignments[name] = append([]int32{}, m.assigned...)
 	}
 	return out, nil
@@ -465,5 +473,5 @@ func (s *saramaDriver) memberClose(_ context.Context, r request) (any, error) {
 	s.mu.Unlock()
 	m.cancel()
 	<-m.done
-	return nil, m.group.Close()
+	return nil, errors.Join(m.failed, m.group.Close())
 }

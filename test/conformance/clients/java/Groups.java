@@ -131,6 +131,7 @@ final class Groups {
     private static final class Member implements ConsumerRebalanceListener {
         private final TreeSet<Integer> assigned = new TreeSet<>();
         private volatile boolean stopped;
+        private volatile Exception failed; // what ended it; null while nothing has
         private Thread thread;
 
         @Override
@@ -146,6 +147,12 @@ final class Groups {
         synchronized void describe(ArrayNode out) {
             assigned.forEach(out::add);
         }
+
+        void check() throws Exception {
+            if (failed != null) {
+                throw failed;
+            }
+        }
     }
 
     private ObjectNode memberOpen(JsonNode r) {
@@ -158,6 +165,8 @@ final class Groups {
                 while (!member.stopped) {
                     consumer.poll(Duration.ofMillis(50));
                 }
+            } catch (RuntimeException e) {
+                member.failed = e;
             }
         });
         member.thread.setDaemon(true);
@@ -166,10 +175,13 @@ final class Groups {
         return Wire.empty();
     }
 
-    private ObjectNode memberState(JsonNode r) {
+    private ObjectNode memberState(JsonNode r) throws Exception {
         ObjectNode out = Wire.empty();
         ObjectNode assignments = out.putObject("assignments");
-        members.forEach((name, member) -> member.describe(assignments.putArray(name)));
+        for (Map.Entry<String, Member> one : members.entrySet()) {
+            one.getValue().check();
+            one.getValue().describe(assignments.putArray(one.getKey()));
+        }
         return out;
     }
 
@@ -177,6 +189,10 @@ final class Groups {
         Member member = members.remove(r.get("member").asText());
         member.stopped = true;
         member.thread.join(Wire.limit(r).toMillis());
+        if (member.thread.isAlive()) {
+            throw new IllegalStateException("the member does not end");
+        }
+        member.check();
         return Wire.empty();
     }
 }

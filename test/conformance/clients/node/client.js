@@ -296,13 +296,17 @@ const operations = {
     members.set(r.member, member)
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => { member.assigned = payload.memberAssignment[r.topic] || [] })
     consumer.on(consumer.events.REBALANCING, () => { member.assigned = [] })
+    consumer.on(consumer.events.CRASH, ({ payload }) => { if (!payload.restart) member.failed = payload.error })
     await consumer.connect()
     await consumer.subscribe({ topics: [r.topic], fromBeginning: true })
     await consumer.run({ autoCommit: false, eachMessage: async () => {} })
   },
   async member_state() {
     const assignments = {}
-    for (const [name, member] of members) assignments[name] = [...member.assigned].sort((a, b) => a - b)
+    for (const [name, member] of members) {
+      if (member.failed) throw member.failed
+      assignments[name] = [...member.assigned].sort((a, b) => a - b)
+    }
     return { assignments }
   },
   async member_close(r) {

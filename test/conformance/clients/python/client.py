@@ -5,6 +5,7 @@ Usage: client.py confluent-kafka|kafka-python|aiokafka BOOTSTRAP
 
 import importlib
 import json
+import logging
 import sys
 
 LIBRARIES = {
@@ -15,6 +16,8 @@ LIBRARIES = {
 
 
 def main():
+    # The test shows what comes here when it fails; by itself kafka-python keeps its warnings and errors to itself.
+    logging.basicConfig(level=logging.WARNING)
     library, bootstrap = sys.argv[1:]
     driver = importlib.import_module(LIBRARIES[library]).Driver(bootstrap)
     operations = {name[3:]: getattr(driver, name) for name in dir(driver) if name.startswith("op_")}

@@ -299,12 +299,15 @@ class Operations:
         assignments.put(name, [])
 
         async def follow():
-            await consumer.start()
             try:
-                while True:
-                    await consumer.getmany(timeout_ms=50)
-            finally:
-                await consumer.stop()
+                await consumer.start()
+                try:
+                    while True:
+                        await consumer.getmany(timeout_ms=50)
+                finally:
+                    await consumer.stop()
+            except Exception as error:
+                assignments.fail(name, error)
 
         self.members[name] = asyncio.ensure_future(follow())
 

@@ -1,7 +1,5 @@
 """confluent-kafka: librdkafka for Python."""
 
-import threading
-
 import confluent_kafka as ck
 from confluent_kafka import admin as cadmin
 
@@ -310,33 +308,20 @@ class Driver:
             consumer.close()
 
     def op_member_open(self, r):
-        name, stop = r["member"], threading.Event()
-        consumer = self.group(r)
-
-        def follow():
-            consumer.subscribe(
-                [r["topic"]],
-                on_assign=lambda _, given: self.assignments.add(name, [one.partition for one in given]),
-                on_revoke=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
-                on_lost=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
-            )
-            while not stop.is_set():
-                consumer.poll(0.05)
-            consumer.close()
-
-        self.assignments.put(name, [])
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        self.members[name] = (stop, thread)
+        name, consumer = r["member"], self.group(r)
+        consumer.subscribe(
+            [r["topic"]],
+            on_assign=lambda _, given: self.assignments.add(name, [one.partition for one in given]),
+            on_revoke=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
+            on_lost=lambda _, taken: self.assignments.remove(name, [one.partition for one in taken]),
+        )
+        self.members[name] = p.Member(name, self.assignments, lambda: consumer.poll(0.05), consumer.close)
 
     def op_member_state(self, _):
         return self.assignments.answer()
 
     def op_member_close(self, r):
-        stop, thread = self.members.pop(r["member"])
-        stop.set()
-        thread.join(r["seconds"])
-        self.assignments.forget(r["member"])
+        self.members.pop(r["member"]).close(r["seconds"])
 
     # share groups
 

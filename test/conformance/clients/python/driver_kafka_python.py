@@ -1,7 +1,6 @@
 """kafka-python."""
 
 import re
-import threading
 import time
 
 import kafka
@@ -277,8 +276,7 @@ class Driver:
             producer.close(1)
 
     def op_member_open(self, r):
-        name, stop = r["member"], threading.Event()
-        assignments = self.assignments
+        name, assignments = r["member"], self.assignments
 
         class Listener(kafka.ConsumerRebalanceListener):
             def on_partitions_assigned(self, assigned):
@@ -288,25 +286,15 @@ class Driver:
                 assignments.remove(name, [one.partition for one in revoked])
 
         consumer = self.group(r, Listener())
-
-        def follow():
-            while not stop.is_set():
-                consumer.poll(timeout_ms=50)
-            consumer.close(autocommit=False)
-
-        self.assignments.put(name, [])
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        self.members[name] = (stop, thread)
+        self.members[name] = p.Member(
+            name, assignments, lambda: consumer.poll(timeout_ms=50), lambda: consumer.close(autocommit=False)
+        )
 
     def op_member_state(self, _):
         return self.assignments.answer()
 
     def op_member_close(self, r):
-        stop, thread = self.members.pop(r["member"])
-        stop.set()
-        thread.join(r["seconds"])
-        self.assignments.forget(r["member"])
+        self.members.pop(r["member"]).close(r["seconds"])
 
 
 def answer(message):

@@ -71,11 +71,12 @@ class Digests:
 
 
 class Assignments:
-    """The partitions that each open member of a group holds; safe for use by several threads."""
+    """The partitions that each open member of a group holds, and who ended by itself; safe for use by several threads."""
 
     def __init__(self):
         self.lock = threading.Lock()
         self.held = {}
+        self.failed = {}
 
     def put(self, member, partitions):
         with self.lock:
@@ -89,10 +90,54 @@ class Assignments:
         with self.lock:
             self.held[member] = sorted(set(self.held.get(member, [])) - set(partitions))
 
+    def fail(self, member, error):
+        """The member has ended without having been asked to; every answer says so until it is forgotten."""
+        with self.lock:
+            self.failed[member] = error
+
     def forget(self, member):
+        """The member is closed; raises what it failed with."""
         with self.lock:
             self.held.pop(member, None)
+            error = self.failed.pop(member, None)
+        if error is not None:
+            raise MemberFailed(member, error)
 
     def answer(self):
         with self.lock:
+            for member, error in self.failed.items():
+                raise MemberFailed(member, error)
             return {"assignments": {member: list(held) for member, held in self.held.items()}}
+
+
+class MemberFailed(Exception):
+    """A member of a group ended by itself."""
+
+    def __init__(self, member, error):
+        super().__init__(f"member {member}: {type(error).__name__}: {error}")
+
+
+class Member:
+    """A member of a group that polls in a thread of its own until it is closed; assignments tell what ended it before."""
+
+    def __init__(self, name, assignments, poll, leave):
+        self.name, self.assignments, self.poll, self.leave = name, assignments, poll, leave
+        self.stop = threading.Event()
+        assignments.put(name, [])
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        try:
+            while not self.stop.is_set():
+                self.poll()
+            self.leave()
+        except Exception as error:
+            self.assignments.fail(self.name, error)
+
+    def close(self, seconds):
+        self.stop.set()
+        self.thread.join(seconds)
+        if self.thread.is_alive():
+            raise TimeoutError(f"member {self.name} does not end")
+        self.assignments.forget(self.name)
