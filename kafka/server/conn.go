@@ -201,7 +201,11 @@ func (c *Conn) serve() error {
 	for {
 		r, err := c.next()
 		if errors.Is(err, errDrain) {
-			return c.waitAnswers()
+			if err := c.waitAnswers(); err != nil {
+				return err
+			}
+			c.part()
+			return nil
 		}
 		if err != nil {
 			return err

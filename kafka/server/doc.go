@@ -14,13 +14,15 @@
 // Config.MaxInFlightPerConn and Config.ReplyQueueBytes for each; whoever reads slowly is not read from, and then cut off.
 // SV4: no input makes it panic; bad input closes its own connection, with one log line at most and throttled over all.
 // A panic in a Handler closes the connection of that request only.
-// SV5: when Close returns, every goroutine that Serve started has ended.
+// SV5: a client whose connection the server ends in Close gets all its answers, then the end of the stream, and a reset if it
+// has not ended the connection itself a moment later: so none goes on with a connection that is dead without its knowing.
+// SV6: when Close returns, every goroutine that Serve started has ended.
 //
 // A connection is logged in once it has a principal (Conn.SetPrincipal). Before that it may send small frames only, and
 // must get there within Config.HandshakeTimeout.
 //
 // Lock order: Server.mu, then Conn.mu. No lock is held over IO, nor over a call of the Handler.
 //
-// Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), request.go (replies, in
+// Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), part.go (its end), request.go (replies, in
 // order), outbox.go (encoding and writing), metrics.go, gate.go (log throttling).
 package server
