@@ -116,3 +116,58 @@ func (c *content) crash(rng *rand.Rand) []byte {
 	}
 	return data
 }
+
+// KillClone returns a file system with what a kill of all its processes leaves: everything as it is, what was not synced
+// too, and that not yet durable. In the clone nothing is open or locked, and the capacity is m's; m itself goes on
+// unchanged.
+func (m *Mem) KillClone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := killed{clone: NewMem(), nodes: map[*node]*node{}}
+	k.clone.capacity = m.capacity
+	k.clone.root = k.node(m.root)
+	for _, change := range m.pending {
+		var copied dirChange
+		for _, c := range change {
+			copied = append(copied, entryChange{k.node(c.dir), c.name, k.node(c.node)})
+		}
+		k.clone.pending = append(k.clone.pending, copied)
+	}
+	for _, n := range k.nodes {
+		if n.links > 0 {
+			k.clone.used += int64(len(n.content.data))
+		}
+	}
+	return k.clone
+}
+
+// killed copies a tree, each node once.
+type killed struct {
+	clone *Mem
+	nodes map[*node]*node
+}
+
+// node copies what has a name, or would have one again after a crash. Only names count as links.
+func (k *killed) node(n *node) *node {
+	if n == nil {
+		return nil
+	}
+	if done := k.nodes[n]; done != nil {
+		return done
+	}
+	c := &node{perm: n.perm}
+	k.nodes[n] = c
+	if !n.isDir() {
+		c.content = content{data: slices.Clone(n.content.data), syncedSize: n.content.syncedSize, undo: maps.Clone(n.content.undo)}
+		return c
+	}
+	c.entries, c.synced = make(map[string]*node, len(n.entries)), make(map[string]*node, len(n.synced))
+	for name, e := range n.entries {
+		c.entries[name] = k.node(e)
+		c.entries[name].links++
+	}
+	for name, e := range n.synced {
+		c.synced[name] = k.node(e)
+	}
+	return c
+}

@@ -122,6 +122,10 @@ func (m *Memory) Close() error {
 	return nil
 }
 
+// LeaseStore is the server's side of leases: with NewLeases over it, something between can lose or hold up keep-alives, and the
+// keeper can have a clock of its own.
+func (m *Memory) LeaseStore() LeaseStore { return memLeases{m} }
+
 // ExpireLease ends a lease as if its TTL had run out, and deletes its keys.
 func (m *Memory) ExpireLease(id LeaseID) {
 	m.mu.Lock()

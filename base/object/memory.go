@@ -50,13 +50,18 @@ func (m *Memory) put(ctx context.Context, key string, data []byte, opts PutOptio
 		return ErrExists
 	}
 	for other := range m.objects {
-		if strings.HasPrefix(other, key+"/") || strings.HasPrefix(key, other+"/") {
+		if isBelow(other, key) || isBelow(key, other) {
 			return fmt.Errorf("%w: %q is an object", ErrBadKey, other)
 		}
 	}
 	info := Info{Key: key, Size: int64(len(data)), ModTime: m.clock.Now()}
 	m.objects[key] = memObject{info, data}
 	return nil
+}
+
+// isBelow says whether a key would be in the folder that dir is the name of.
+func isBelow(key, dir string) bool {
+	return len(key) > len(dir) && key[len(dir)] == '/' && key[:len(dir)] == dir
 }
 
 // Create implements Store.

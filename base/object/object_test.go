@@ -120,6 +120,36 @@ func TestPutIsDurable(t *testing.T) {
 	done = -1 // no more checks while the store closes
 }
 
+// TestExistsIsDurable: who is told that an object exists finds it after a crash, also when the sync of whoever put it has failed.
+func TestExistsIsDurable(t *testing.T) {
+	mem := disk.NewMem()
+	fails := false
+	s := openFiles(t, disk.Faulty(mem, func(op disk.Op) error {
+		if fails && op.Kind == disk.OpSyncDir {
+			return errors.New("planned")
+		}
+		return nil
+	}))
+	body := [][]byte{[]byte("x")}
+	ok(t, s.Put(t.Context(), "d/other", body, object.PutOptions{}))
+	fails = true
+	if err := s.Put(t.Context(), "d/key", body, object.PutOptions{IfAbsent: true}); err == nil || errors.Is(err, object.ErrExists) {
+		t.Fatalf("put: %v", err)
+	}
+	if err := s.Put(t.Context(), "d/key", body, object.PutOptions{IfAbsent: true}); err == nil || errors.Is(err, object.ErrExists) {
+		t.Fatalf("exists, without a sync: %v", err)
+	}
+	fails = false
+	if err := s.Put(t.Context(), "d/key", body, object.PutOptions{IfAbsent: true}); !errors.Is(err, object.ErrExists) {
+		t.Fatalf("put again: %v", err)
+	}
+	for seed := range uint64(20) {
+		if _, err := openFiles(t, mem.CrashClone(rand.New(rand.NewPCG(seed, 1)))).Stat(t.Context(), "d/key"); err != nil {
+			t.Errorf("after a crash: %v", err)
+		}
+	}
+}
+
 func bodyOf(key string) string { return fmt.Sprintf("%01500d %s", 7, key) }
 
 func TestDeletePrunesDirectories(t *testing.T) {

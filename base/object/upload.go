@@ -219,10 +219,14 @@ func (u *upload) publish(ifAbsent bool) error {
 	}
 }
 
-// taken tells an object in the way from a directory in the way.
+// taken tells an object in the way from a directory in the way. The object may be this process's own, of a call whose last sync
+// failed, or another's that has not synced yet; who is told that it exists may build on it, so it is made durable first.
 func (u *upload) taken(target string) error {
 	if info, err := u.store.fs.Stat(target); err == nil && info.IsDir() {
 		return fmt.Errorf("%w: other keys go on from it", ErrBadKey)
+	}
+	if err := u.store.fs.SyncDir(path.Dir(target)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return ErrExists
 }

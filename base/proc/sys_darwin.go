@@ -14,6 +14,9 @@ const pollInterval = 100 * time.Millisecond
 
 func setDeathSignal(*syscall.SysProcAttr) {}
 
+// Boot names the run of this machine since it was booted; no other machine and no other run has the same.
+func Boot() (string, error) { return unix.Sysctl("kern.bootsessionuuid") }
+
 // startMark is the process's start time by the wall clock.
 func startMark(pid int) (string, error) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)

@@ -13,9 +13,15 @@ import (
 
 func setDeathSignal(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
+// Boot names the run of this machine since it was booted; no other machine and no other run has the same.
+func Boot() (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(boot)), err
+}
+
 // startMark is the boot's id and the process's start time in ticks since then.
 func startMark(pid int) (string, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := Boot()
 	if err != nil {
 		return "", err
 	}
@@ -27,7 +33,7 @@ func startMark(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(string(boot)) + "/" + ticks, nil
+	return boot + "/" + ticks, nil
 }
 
 // startTicks takes field 22 out of /proc/pid/stat. The second field is the program's name in parentheses and

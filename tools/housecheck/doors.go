@@ -27,7 +27,7 @@ func doors() []door {
 			what:    "the etcd client",
 			imports: []string{"go.etcd.io/"},
 			behind:  []string{"base/kv"},
-			exempt:  []string{"test"},
+			exempt:  []string{"test", "tools"},
 		},
 		{
 			what:    "child processes",

@@ -178,6 +178,20 @@ func (e *Embedded) Endpoint() string {
 	return u.String()
 }
 
+// SocketURL is the Endpoint of the member that runs on a directory in some process of this user, or would.
+func SocketURL(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path, err := socketPath(dir, os.TempDir())
+	if err != nil {
+		return "", fmt.Errorf("socket of the etcd in %s: %w", dir, err)
+	}
+	u := url.URL{Scheme: "unix", Path: path}
+	return u.String(), nil
+}
+
 // Done is closed when the member has stopped, be it by Close or because it could not go on.
 func (e *Embedded) Done() <-chan struct{} { return e.member.Server.StopNotify() }
 
