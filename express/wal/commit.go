@@ -22,13 +22,15 @@ type committer struct {
 	full     bool   // the device was full at the last attempt; said in the log once
 	dead     bool   // the log failed: nothing is written any more
 
-	work  []*Entry // taken from the queue, not yet done
+	work  []*Entry // taken from the queue, not yet done, nor in flight
 	slots []slot
 	rows  []streamRow
 	head  []byte
 	bufs  [][]byte
 
 	gather uint64 // number of the group under way, see slot
+
+	air air // only with a Replica
 }
 
 // slot strings together the entries of one stream in the group under way. Stream.slot and Stream.gather, which only the
@@ -73,18 +75,26 @@ func (c *committer) commit() {
 	n, payload := c.groupLen()
 	group := c.work[:n]
 	err := c.write(group, payload)
+	clear(c.bufs)
 	if err != nil {
 		c.refuse(err)
 		return
 	}
-	c.publish(group, payload)
+	c.publish(&written{
+		entries: group, rows: c.rows, file: c.active, pos: c.active.end - payload, payload: payload, timeMs: c.timeMs,
+	})
 	for _, e := range group {
 		e.Done(nil)
 	}
+	c.taken(n)
+	c.log.queue.release(payload)
+}
+
+// taken drops the front of work, which was written.
+func (c *committer) taken(n int) {
 	left := copy(c.work, c.work[n:])
 	clear(c.work[left:])
 	c.work = c.work[:left]
-	c.log.queue.release(payload)
 	if c.full {
 		c.full = false
 		c.log.world.Log.Info("wal has room again")
@@ -133,7 +143,6 @@ func (c *committer) refuse(err error) {
 // error matches ErrFailed.
 func (c *committer) write(group []*Entry, payload int64) error {
 	c.arrange(group)
-	defer clear(c.bufs)
 	c.timeMs = c.log.world.Clock.Now().UnixMilli()
 	head := groupHeader{rows: len(c.rows), payloadBytes: payload, time: c.timeMs}
 	if err := c.reserve(head.bytes()); err != nil {
@@ -271,6 +280,7 @@ func (c *committer) activate() error {
 		return fmt.Errorf("%w: %w", ErrFailed, next.err)
 	}
 	c.active = next.file
+	c.active.base = c.groupSeq + 1
 	l := c.log
 	l.openFiles.Add(1)
 	l.index.Lock()
@@ -279,15 +289,27 @@ func (c *committer) activate() error {
 	return nil
 }
 
-// roll hands the active file to the keeper for sealing, if it holds data, and returns it, or nil.
+// roll ends the active file, if it holds data, so that the keeper seals it, and returns it, or nil.
 func (c *committer) roll() *file {
 	f := c.active
 	if f == nil || f.runs == 0 || c.dead {
 		return nil
 	}
 	c.active = nil
-	c.log.keeper.rolled(f)
+	f.rolled = true
+	c.sealIfComplete(f)
 	return f
+}
+
+// sealIfComplete hands a rolled file to the keeper when readers see all of it.
+func (c *committer) sealIfComplete(f *file) {
+	switch {
+	case !f.rolled || f.inFlight > 0:
+	case c.dead:
+		c.log.release(f)
+	default:
+		c.log.keeper.rolled(f)
+	}
 }
 
 // retire ends the active file at the end of the log. An empty one is removed by the next Open; that of a failed log is
@@ -298,23 +320,33 @@ func (c *committer) retire() {
 	}
 }
 
+// written is a group that is in its file.
+type written struct {
+	entries []*Entry
+	rows    []streamRow
+	file    *file
+	pos     int64 // of the payload in file
+	payload int64 // bytes
+	timeMs  int64
+}
+
 // publish lets readers see the group, whole.
-func (c *committer) publish(group []*Entry, payload int64) {
-	l, f := c.log, c.active
-	pos := f.end - payload
+func (c *committer) publish(w *written) {
+	l, f, pos := c.log, w.file, w.pos
 	l.index.Lock()
-	f.payload += payload
-	for i := range c.rows {
-		r := &c.rows[i]
+	f.payload += w.payload
+	f.groups++
+	for i := range w.rows {
+		r := &w.rows[i]
 		if !r.stream.isForgotten {
-			r.stream.extend(f, r.run(pos), r.epoch, c.timeMs)
+			r.stream.extend(f, r.run(pos), r.epoch, w.timeMs)
 		}
 		pos += int64(r.bytes)
 	}
 	l.index.Unlock()
 
 	l.producers.Lock()
-	for _, e := range group {
+	for _, e := range w.entries {
 		if x := e.stream.tail; e.idempotent && x != nil && x.file == f {
 			if x.producers == nil {
 				x.producers = &producer.State{}

@@ -27,6 +27,13 @@
 // W9: Memory is bounded: QueueBytes, one group's header, the index of the active file (128 Ki runs), a cache of the
 // sealed files' indexes (64 Ki runs), and one Extent per stream and file.
 //
+// With a World.Replica the log is durable there, group by group, and its files only serve reads: they are never synced, and wiped by Open,
+// so W6 is the Replica's, and "synced" reads "stored, and all groups before it". The committer writes a group to the file, hands it to the
+// Replica, and goes on gathering; what it publishes and acknowledges, it does when the Replica is done with it, in order. So several groups
+// are in flight (Pipeline), a file is sealed only when its last one has landed, and the bytes in flight count as queued (W9). When the
+// Replica fails, all that is in flight or queued fails in order with ErrFailed. What no file holds any more is trimmed from the Replica:
+// not before W8 lets go of the file.
+//
 // What recovery can tell apart: because a group is written only after the one before it was synced, at most one group is
 // incomplete after a crash, and it is the last. Damage with a whole group behind it, in the same file or in the one that
 // continues it, is therefore corruption and refused; damage with nothing behind it is taken for the group that was torn,
@@ -38,6 +45,7 @@
 //
 // The format is described in docs/formats/wal.md.
 //
-// Files: wal.go (Log), append.go (queue), commit.go (committer), keeper.go (preparer, sealing, removal), stream.go,
-// read.go, index.go and cache.go (where runs lie), recover.go (replay), file.go, batch.go, format.go and footer.go (bytes).
+// Files: wal.go (Log), append.go (queue), commit.go (committer), replicate.go (committer with a Replica), replica.go (what that is),
+// keeper.go (preparer, sealing, removal), stream.go, read.go, index.go and cache.go (where runs lie), recover.go (replay),
+// file.go, batch.go, format.go and footer.go (bytes).
 package wal

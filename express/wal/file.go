@@ -37,13 +37,17 @@ type file struct {
 	lastGroup  uint64
 	chain      uint32 // of the last group
 	runs       int
+	rolled     bool // takes no more groups
+	inFlight   int  // groups that the Replica is not done with
 
 	// Guarded by Log.index.
 	extents     []*extent // dropped ones too
 	sealed      bool
 	payload     int64 // bytes
+	groups      int64 // commit groups that were published
 	live        int64 // bytes of extents that are not dropped
 	liveExtents int
+	base        uint64 // the first group that it can hold; 0 in a recovered file
 
 	finished chan struct{} // closed when the file is sealed or removed
 
@@ -67,7 +71,7 @@ func parseFileName(name string) (seq uint64, ok bool) {
 func (l *Log) createFile(seq, previous uint64) (_ *file, err error) {
 	f := &file{
 		fileHeader: fileHeader{
-			broker: l.cfg.Broker, incarnation: l.cfg.Incarnation, seq: seq, previous: previous, salt: newSalt(),
+			broker: l.cfg.Broker, incarnation: l.cfg.Incarnation, seq: seq, previous: previous, salt: l.newSalt(),
 		},
 		path:      path.Join(l.cfg.Dir, fileName(seq)),
 		end:       fileHeaderBytes,
@@ -97,8 +101,12 @@ func (l *Log) createFile(seq, previous uint64) (_ *file, err error) {
 }
 
 // newSalt is unpredictable, because a client that knew it could send bytes that pass for a group. No behaviour depends
-// on its value, so it needs no seed in simulations.
-func newSalt() uint64 {
+// on its value, so it needs no seed in simulations. Scratch files are never searched for groups and have none, so that a
+// Replica's groups can be read without their file.
+func (l *Log) newSalt() uint64 {
+	if l.world.Replica != nil {
+		return 0
+	}
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint64(b[:])
@@ -161,6 +169,7 @@ func (l *Log) doom(f *file) {
 		l.closeLocked(f)
 	}
 	f.mu.Unlock()
+	l.trimReplica(f)
 	if bury {
 		l.keeper.bury(f)
 	}

@@ -95,6 +95,8 @@ func (r *recovery) loadHeader(f *file, size int64) (isUsed bool, err error) {
 	}
 	h, err := decodeFileHeader(b)
 	switch {
+	case err == nil && h.isScratch():
+		return false, fmt.Errorf("%w: the file is of a log with a replica, and was never synced", ErrInvalid)
 	case err == nil && h.seq == f.seq:
 		f.fileHeader = h
 		return true, nil

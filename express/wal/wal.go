@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"millrace/base/clock"
 	"millrace/base/disk"
@@ -60,6 +61,10 @@ type Config struct {
 	FileSize    int64  // bytes after which a file is sealed; default 128 MiB, from 1 MiB to 1 GiB
 	GroupBytes  int    // most payload bytes of a commit group (a larger entry goes alone); default 4 MiB, at most 64 MiB
 	QueueBytes  int64  // most bytes queued and not yet durable (a larger entry goes alone); default 64 MiB
+
+	// Only with a World.Replica.
+	Pipeline int           // most groups that are being stored at once; default 4, at most 64
+	Interval time.Duration // least time between the begins of two groups of less than GroupBytes; default 5 ms, at most 1 s
 }
 
 // Validate fills defaults and returns every fault, each matching ErrInvalid.
@@ -80,10 +85,18 @@ func (c *Config) Validate() error {
 	if c.QueueBytes < 1 {
 		faults = append(faults, fmt.Errorf("%w: queue bytes %d", ErrInvalid, c.QueueBytes))
 	}
+	setDefault(&c.Pipeline, 4)
+	setDefault(&c.Interval, 5*time.Millisecond)
+	if c.Pipeline < 1 || c.Pipeline > 64 {
+		faults = append(faults, fmt.Errorf("%w: pipeline of %d groups is not within 1 and 64", ErrInvalid, c.Pipeline))
+	}
+	if c.Interval < 0 || c.Interval > time.Second {
+		faults = append(faults, fmt.Errorf("%w: interval %v is not within 0 and 1s", ErrInvalid, c.Interval))
+	}
 	return errors.Join(faults...)
 }
 
-func setDefault[T int | int64](v *T, def T) {
+func setDefault[T int | int64 | time.Duration](v *T, def T) {
 	if *v == 0 {
 		*v = def
 	}
@@ -95,6 +108,8 @@ type World struct {
 	Clock clock.Clock
 	Log   *slog.Logger
 	Slabs *slab.Pool // for Read
+
+	Replica Replica // where the log is durable, if not in its files; nil: in its files
 }
 
 // Log is the write-ahead log of one broker: the file that takes appends and all earlier files that hold data somebody
@@ -116,6 +131,7 @@ type Log struct {
 	index     sync.RWMutex // guards streams, files, and what Stream, file and extent say
 	streams   map[topic.Partition]*Stream
 	files     []*file    // ascending
+	trimmedTo uint64     // with a Replica: behind the last group of all files that left the list
 	producers sync.Mutex // guards the tables of extents of the active file
 
 	openFiles  atomic.Int64
@@ -136,11 +152,20 @@ func Open(ctx context.Context, cfg Config, w World) (_ *Log, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if w.Replica != nil {
+		w.FS = scratchFS{w.FS}
+	}
 	l := newLog(cfg, w)
 	if l.lock, err = w.FS.Lock(path.Join(cfg.Dir, lockName)); err != nil {
 		return nil, fmt.Errorf("open wal: %w", err)
 	}
-	last, err := l.recover(ctx)
+	if w.Replica != nil {
+		err = l.wipe()
+	}
+	var last position
+	if err == nil {
+		last, err = l.recover(ctx)
+	}
 	if err != nil {
 		l.abandon()
 		return nil, errors.Join(fmt.Errorf("open wal: %w", err), l.lock.Close())
@@ -175,7 +200,11 @@ func (l *Log) start(last position) {
 	}()
 	go func() {
 		c := committer{log: l, groupSeq: last.group}
-		c.run()
+		if l.world.Replica == nil {
+			c.run()
+		} else {
+			c.runReplicated()
+		}
 		close(l.stopping)
 		<-prepareDone
 		c.retire()
@@ -264,11 +293,19 @@ func (l *Log) Sealed() <-chan struct{} { return l.sealed }
 // Failed is closed when the log is dead (ErrFailed).
 func (l *Log) Failed() <-chan struct{} { return l.failed }
 
+// Err is why the log is dead, an error that matches ErrFailed; nil while it is not.
+func (l *Log) Err() error {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	return l.queue.failure
+}
+
 // FileInfo describes one file.
 type FileInfo struct {
 	Seq     uint64            // ascends with time over all incarnations
 	Sealed  bool              // complete and indexed
 	Bytes   int64             // of record batches written
+	Groups  int64             // commit groups written since Open, which are objects of a Replica
 	Live    int64             // of record batches in extents that are not trimmed whole
 	Streams []topic.Partition // with live data, in no order
 }
@@ -279,7 +316,7 @@ func (l *Log) Files() []FileInfo {
 	defer l.index.RUnlock()
 	infos := make([]FileInfo, 0, len(l.files))
 	for _, f := range l.files {
-		info := FileInfo{Seq: f.seq, Sealed: f.sealed, Bytes: f.payload, Live: f.live}
+		info := FileInfo{Seq: f.seq, Sealed: f.sealed, Bytes: f.payload, Live: f.live, Groups: f.groups}
 		live := make(map[topic.Partition]bool, f.liveExtents)
 		for _, x := range f.extents {
 			if !x.dropped {
