@@ -17,8 +17,11 @@
 // M5: Of concurrent commits over one version exactly one succeeds. A commit that succeeded is never reported as a conflict,
 // even when the answer of the store was lost.
 //
+// M6: Once Fence has returned a manifest for a leader epoch, only commits over that one or its successors come to pass: an
+// owner of an earlier epoch that is still there changes nothing any more, whatever it loads.
+//
 // A Manifest is a value that nobody changes once it is loaded or committed. Store is safe for concurrent use.
 //
 // Format: docs/formats/manifest.md. Files: manifest.go, validate.go (M1 to M3), encode.go (format), store.go (load, commit,
-// delete), sweep.go.
+// delete), fence.go (M6), sweep.go.
 package manifest

@@ -35,6 +35,8 @@ type pointer struct {
 	Body     string `json:"body"` // object key
 	LogStart int64  `json:"log_start"`
 	Nonce    string `json:"nonce"` // of the Commit that wrote it: how it knows its own write again
+	// Fence is the leader epoch of the owner that fenced the manifest; 0: none has. With one, Body may be empty: no commit yet.
+	Fence int32 `json:"fence,omitempty"`
 }
 
 // checksumLine is the form of the line behind the JSON.
@@ -86,7 +88,7 @@ func decodePointer(b []byte) (pointer, error) {
 	if err := strict(b, &p); err != nil {
 		return p, err
 	}
-	if p.Version < 1 || p.LogStart < 0 || p.Body == "" {
+	if p.Version < 1 || p.LogStart < 0 || p.Fence < 0 || p.Body == "" && (p.Fence == 0 || p.LogStart > 0) {
 		return p, fmt.Errorf("%w: pointer %q", ErrCorrupt, b)
 	}
 	return p, nil

@@ -144,11 +144,12 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzDecodePointer(f *testing.F) {
 	f.Add([]byte(`{"format":1,"version":3,"body":"manifests/x","log_start":5,"nonce":"n"}`))
+	f.Add([]byte(`{"format":1,"version":3,"body":"","log_start":0,"nonce":"n","fence":4}`))
 	f.Add([]byte(`{"format":9}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := decodePointer(b)
 		switch {
-		case err == nil && (p.Format != formatVersion || p.Version < 1 || p.Body == "" || p.LogStart < 0):
+		case err == nil && (p.Format != formatVersion || p.Version < 1 || p.Body == "" && p.Fence == 0 || p.LogStart < 0 || p.Fence < 0):
 			t.Fatalf("took %+v", p)
 		case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewer):
 			t.Fatalf("untyped error %v", err)

@@ -15,6 +15,12 @@ var (
 	ErrCorrupt = errors.New("manifest: corrupt")
 	// ErrNewer is wrapped by the errors for a pointer or body of a format that this build does not know.
 	ErrNewer = errors.New("manifest: written by a newer version")
+	// ErrFenced is returned by Commit when a later owner has fenced the manifest: the caller owns the partition no more.
+	ErrFenced = errors.New("manifest: fenced by a later owner")
+	// ErrGap tells of a body that it leaves offsets to no segment (M1). ErrCorrupt is wrapped too.
+	ErrGap = errors.New("manifest: offsets are in no segment")
+	// ErrOverlap tells of a body that it leaves offsets to two segments (M1). ErrCorrupt is wrapped too.
+	ErrOverlap = errors.New("manifest: offsets are in two segments")
 	// ErrInvalid is wrapped by Commit's error when next breaks an invariant; nothing was changed.
 	ErrInvalid = errors.New("manifest: breaks an invariant")
 )
@@ -36,9 +42,13 @@ type Manifest struct {
 	Segments   []segment.Info // ascending and gapless; the first may begin below LogStart
 	Epochs     []EpochStart   // ascending
 
+	fence   int32 // leader epoch of the owner that fenced it; 0: nobody has
 	rev     int64 // kv revision of the pointer; 0: there is none
 	bodyKey string
 }
+
+// Fence is the leader epoch of the owner that fenced the manifest last; 0: none has.
+func (m *Manifest) Fence() int32 { return m.fence }
 
 // Clone gives a manifest that may be changed and then committed over m.
 func (m *Manifest) Clone() *Manifest {
@@ -51,4 +61,12 @@ func (m *Manifest) Clone() *Manifest {
 // sameBody says whether a and b differ in LogStart, and what follows from it, at most.
 func sameBody(a, b *Manifest) bool {
 	return a.CleanedEnd == b.CleanedEnd && slices.Equal(a.Segments, b.Segments) && slices.Equal(a.Epochs, b.Epochs)
+}
+
+// Body is the object key of the manifest's body; "" where nothing was ever committed.
+func (m *Manifest) Body() string { return m.bodyKey }
+
+// Same says whether a and b are one generation: the same version with the same content.
+func Same(a, b *Manifest) bool {
+	return a.Version == b.Version && a.LogStart == b.LogStart && a.bodyKey == b.bodyKey && sameBody(a, b)
 }

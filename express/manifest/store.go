@@ -106,6 +106,9 @@ func (s *Store) follow(ctx context.Context, p topic.Partition, item kv.Item) (*M
 	if err != nil {
 		return nil, fmt.Errorf("pointer: %w", err)
 	}
+	if ptr.Body == "" {
+		return &Manifest{Partition: p, Version: ptr.Version, fence: ptr.Fence, rev: item.ModRev}, nil
+	}
 	b, err := s.readBody(ctx, ptr.Body)
 	if err != nil {
 		return nil, err
@@ -117,7 +120,7 @@ func (s *Store) follow(ctx context.Context, p topic.Partition, item kv.Item) (*M
 	if m.Partition != p || m.Version > ptr.Version || m.LogStart > ptr.LogStart {
 		return nil, fmt.Errorf("body %s: %w: it does not fit its pointer", ptr.Body, ErrCorrupt)
 	}
-	m.Version, m.LogStart, m.bodyKey, m.rev = ptr.Version, ptr.LogStart, ptr.Body, item.ModRev
+	m.Version, m.LogStart, m.bodyKey, m.fence, m.rev = ptr.Version, ptr.LogStart, ptr.Body, ptr.Fence, item.ModRev
 	if len(m.Segments) == 0 {
 		m.End = m.LogStart
 	}
@@ -146,8 +149,8 @@ func (s *Store) Partitions(ctx context.Context) ([]topic.Partition, error) {
 // the pointer; when LogStart alone changed, only the pointer is written. On success next carries its version and must not
 // be changed any more; otherwise it is as before.
 //
-// It returns ErrInvalid when next breaks an invariant, ErrConflict when somebody else committed first; neither changed
-// anything. After any other error the outcome may be unknown (kv.ErrUnknown): Load tells.
+// It returns ErrInvalid when next breaks an invariant, ErrConflict when somebody else committed first, ErrFenced when that
+// was a later owner; none changed anything. After any other error the outcome may be unknown (kv.ErrUnknown): Load tells.
 func (s *Store) Commit(ctx context.Context, prev, next *Manifest) error {
 	err := checkStep(prev, next)
 	if err == nil {
@@ -177,7 +180,7 @@ func (s *Store) commit(ctx context.Context, prev, next *Manifest) (rev int64, bo
 		}
 	}
 	rev, err = s.movePointer(ctx, prev, pointer{
-		Format: formatVersion, Version: prev.Version + 1, Body: bodyKey, LogStart: next.LogStart, Nonce: nonce,
+		Format: formatVersion, Version: prev.Version + 1, Body: bodyKey, LogStart: next.LogStart, Nonce: nonce, Fence: prev.fence,
 	})
 	return rev, bodyKey, err
 }
@@ -255,6 +258,9 @@ func (s *Store) movePointer(ctx context.Context, prev *Manifest, ptr pointer) (i
 	}
 	// The body stays: a transaction of unknown outcome may still be applied. If it was not, Sweep finds the orphan.
 	if errors.Is(err, kv.ErrConflict) {
+		if now, bad := decodePointer(item.Value); readErr == nil && bad == nil && now.Fence > prev.fence {
+			return 0, fmt.Errorf("%w, of leader epoch %d: %w", ErrFenced, now.Fence, err)
+		}
 		return 0, fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	return 0, fmt.Errorf("move pointer: %w", err)

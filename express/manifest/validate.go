@@ -15,7 +15,7 @@ func (m *Manifest) check() error {
 	end := m.LogStart
 	if n := len(m.Segments); n > 0 {
 		if first := m.Segments[0].Base; first > m.LogStart {
-			return fmt.Errorf("offsets %d to %d are in no segment", m.LogStart, first)
+			return fmt.Errorf("%w: %d to %d", ErrGap, m.LogStart, first)
 		}
 		end = m.Segments[n-1].End
 	}
@@ -52,9 +52,9 @@ func (m *Manifest) checkSegments() error {
 		case s.DataBytes < 0 || s.IndexPos < s.DataBytes || s.Size <= s.IndexPos:
 			return fmt.Errorf("segment %q has sizes %d, %d, %d out of order", s.Key, s.DataBytes, s.IndexPos, s.Size)
 		case i > 0 && s.Base > m.Segments[i-1].End:
-			return fmt.Errorf("offsets %d to %d are in no segment", m.Segments[i-1].End, s.Base)
+			return fmt.Errorf("%w: %d to %d", ErrGap, m.Segments[i-1].End, s.Base)
 		case i > 0 && s.Base < m.Segments[i-1].End:
-			return fmt.Errorf("offsets %d to %d are in two segments", s.Base, m.Segments[i-1].End)
+			return fmt.Errorf("%w: %d to %d", ErrOverlap, s.Base, m.Segments[i-1].End)
 		}
 		seen[s.Key] = true
 	}

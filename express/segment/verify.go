@@ -18,7 +18,16 @@ var (
 // Verify reads the whole segment and compares all that can be compared: the checksum of every batch and section, the
 // index, and the figures of Info. It returns nil or, for damage, a *CorruptionError.
 func (r *Reader) Verify(ctx context.Context, slabs *slab.Pool) error {
+	return r.VerifyEach(ctx, slabs, func(record.Batch) error { return nil })
+}
+
+// VerifyEach is Verify that also calls also for each batch, in order, once the batch's checksum was found right; the
+// batch is valid only until also returns. An error of also ends it and is returned as it is.
+func (r *Reader) VerifyEach(ctx context.Context, slabs *slab.Pool, also func(record.Batch) error) error {
 	if _, err := r.Producers(ctx); err != nil {
+		return err
+	}
+	if _, err := r.Aborted(ctx); err != nil {
 		return err
 	}
 	v := verifier{info: Info{MaxTimestamp: noTimestamp, MaxTimestampOffset: -1}, index: r.index}
@@ -26,7 +35,7 @@ func (r *Reader) Verify(ctx context.Context, slabs *slab.Pool) error {
 		if err := v.batch(b, pos, r.info); err != nil {
 			return r.corrupt(pos, err)
 		}
-		return nil
+		return also(b)
 	})
 	if err != nil {
 		return err
