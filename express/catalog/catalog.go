@@ -41,6 +41,17 @@ var (
 	ErrNotReleased = errors.New("partition is not released")
 	// ErrNotOwner: the partition is not this broker's, or not at this epoch.
 	ErrNotOwner = errors.New("partition belongs to another broker or epoch")
+	// ErrLogKind is returned by Open when the cluster keeps its logs elsewhere than Config.Log says, and by Take when
+	// that is where nobody can take them over from.
+	ErrLogKind = errors.New("cluster keeps its logs elsewhere")
+)
+
+// LogKind says where the brokers of a cluster keep their logs. It is chosen when the cluster is made.
+type LogKind string
+
+const (
+	LogFile   LogKind = "file"   // on the disk of each broker's host, where nobody else can read them
+	LogObject LogKind = "object" // in the object store, from where every broker can take them over
 )
 
 // Topic is one topic as of a moment. It is immutable; a change makes a new one.
@@ -61,6 +72,12 @@ type Partition struct {
 	To          int32  // broker id that the owner shall release the partition to; 0 none
 	Incarnation uint64 // of the owner that serves this epoch, or will
 	Tail        string // key of the object that the owner must import before it serves; "" none
+	Log         string // the log whose end the owner must import before it serves, see LogID; "" none
+}
+
+// LogID is how records name the log of a broker's incarnation, as objectlog.ID writes itself.
+func LogID(broker int32, incarnation uint64) string {
+	return fmt.Sprintf("%d/%016x", broker, incarnation)
 }
 
 // Destination is the broker that will own the partition when what is ordered is done.
@@ -87,8 +104,9 @@ type Broker struct {
 type Config struct {
 	Prefix   string            // of all keys, such as "clusters/main/"; ends with a slash
 	Self     Broker            // this broker
-	LeaseTTL time.Duration     // of the registration; default 6 s
+	LeaseTTL time.Duration     // of the registration; default 6 s, or 2 s for LogObject: so long is a dead broker waited for
 	Static   map[string]string // broker configurations that the process was started with, facts included
+	Log      LogKind           // of the cluster; "" is LogFile
 }
 
 // World is what catalog touches outside itself.
@@ -111,7 +129,8 @@ type Catalog struct {
 	feeding     sync.Mutex // held while a batch of changes enters the view and subscribers are told
 	state       state      // guarded by feeding: the records as read
 	subscribers []*subscriber
-	following   atomic.Bool // Run feeds the view
+	following   atomic.Bool   // Run feeds the view
+	stale       chan struct{} // capacity 1: the watch brings nothing any more
 	quotas      atomic.Pointer[quota.Table]
 	telemetry   atomic.Pointer[telemetry.Table]
 
@@ -125,16 +144,22 @@ type subscriber struct{ f func(old, now *Topic) }
 
 // Open lists everything once, so that the view is complete when it returns, and remembers the revision for
 // Run. The first Open of a cluster makes its id. It returns ErrNewer for a cluster of a newer version and
-// settings.ErrInvalid for bad values in cfg.Static.
+// settings.ErrInvalid for bad values in cfg.Static, and ErrLogKind where the cluster was made for another kind of log.
 func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
+	if cfg.Log == "" {
+		cfg.Log = LogFile
+	}
 	if cfg.LeaseTTL == 0 {
 		cfg.LeaseTTL = 6 * time.Second
+		if cfg.Log == LogObject {
+			cfg.LeaseTTL = 2 * time.Second
+		}
 	}
 	base, err := settings.ParseLayers(settings.Layers{Static: cfg.Static})
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{})}
+	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{}), stale: make(chan struct{}, 1)}
 	c.view = newView(base)
 	c.quotas.Store(quota.NewTable(nil))
 	c.telemetry.Store(telemetry.NewTable(nil))
@@ -155,12 +180,16 @@ func (c *Catalog) openCluster(ctx context.Context) (string, error) {
 	for {
 		item, err := c.kv.Get(ctx, key)
 		if err == nil {
-			return readCluster(item.Value)
+			r, err := readCluster(item.Value)
+			if err == nil {
+				err = r.wants(c.cfg.Log)
+			}
+			return r.ID, err
 		}
 		if !errors.Is(err, kv.ErrNotFound) {
 			return "", fmt.Errorf("read the cluster record: %w", err)
 		}
-		fresh := clusterRecord{Version: formatVersion, ID: topic.NewID().String(), Created: c.clock.Now().UnixMilli()}
+		fresh := clusterRecord{Version: formatVersion, ID: topic.NewID().String(), Created: c.clock.Now().UnixMilli(), Log: c.cfg.Log}
 		_, err = c.kv.Txn(ctx, []kv.Cond{kv.KeyMissing(key)}, []kv.Op{kv.Put(key, encode(fresh))})
 		if err != nil && !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrUnknown) {
 			return "", fmt.Errorf("write the cluster record: %w", err)

@@ -7,10 +7,10 @@
 //
 // Keys below Config.Prefix, all values JSON with a version:
 //
-//	cluster                       the cluster's id and the version of this format
+//	cluster                       the cluster's id, where its logs are kept, the version of this format
 //	topics/<name>                 id, number of partitions, replication factor, configs
 //	partitions/<topic id>/<index> owner, leader epoch, the owner's incarnation; the broker that it shall move
-//	                              to, and the tail that its owner must import first
+//	                              to, and the tail or the log that its owner must import first
 //	brokers/<id>                  a live broker, under its lease; whether it is draining
 //	controller                    the broker that plans for the cluster, under the lease of its registration
 //	configs/brokers/<id|default>  broker configurations set at runtime
@@ -26,19 +26,27 @@
 // C4: A value that cannot be read is logged and left out; what it described keeps its last readable state.
 // C5: A broker whose registration was taken over by another incarnation never registers again (ErrFenced).
 // C6: The owner of a partition changes only by Release, called by the incarnation that serves it; the same
-// broker's next incarnation claims what it finds (Claim, ClaimOne). So one incarnation at most may serve an
+// broker's next incarnation claims what it finds (Claim, ClaimOne); where logs are in the object store others
+// take what nobody registered owns (Take). So one incarnation at most may serve an
 // epoch, whatever answers are lost: Release says that a partition is still ours only after a write of its
-// own that makes every earlier attempt fail.
-// C7: A new owner serves a partition with a tail only after Imported: nothing but the owner clears a tail.
+// own that makes every earlier attempt fail, and that it is given away only where our log is not needed for it.
+// C7: A new owner serves a partition with a tail or a log only after Imported: nothing but the owner clears them.
+// Where logs are in the object store, a record names the log of the incarnation before from the moment on at
+// which it names another one, unless that had something to import itself: then that stays. So at every moment
+// manifest, tail, log, and what the log of the incarnation in the record holds, are all that was acknowledged.
 // C8: No partition is created at a broker, or released to one, that has set draining or withdrawn its
 // registration: both compare the registration that they go by. So a broker that drains and sees that it owns
 // nothing will own nothing. The last broker of a cluster is excepted, as far as creation goes.
 // C9: One process at most is elected controller, and its office ends with its registration. Orders to move
 // (To) may come from anybody; they are compared and swapped, and change nothing until the owner follows.
 //
+// C10: A lost watch, and a registration that is gone though its lease seems to hold, are found out within a few
+// seconds by polling the registrations, as far as these have changed.
+// C11: All brokers of a cluster keep their logs in the same way, fixed when it was made (ErrLogKind).
+//
 // Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
 // before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to
-// topics), follow.go (the watch), register.go (lease), claim.go, handover.go (C6,
-// C7), move.go, elect.go, topics.go, place.go, replicas.go, configs.go, producerid.go, quotas.go,
+// topics), follow.go (the watch), register.go (lease), poll.go (C10), claim.go, handover.go (C6,
+// C7), take.go, batch.go (many records in few transactions), move.go, elect.go, topics.go, place.go, replicas.go, configs.go, producerid.go, quotas.go,
 // subscriptions.go, sweep.go.
 package catalog

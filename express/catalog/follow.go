@@ -30,6 +30,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 	g.Go(func() error { return c.keepRegistered(ctx) })
 	g.Go(func() error { return c.sweepLoop(ctx) })
 	g.Go(func() error { return c.keepReserve(ctx) })
+	g.Go(func() error { return c.pollLoop(ctx) })
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("run catalog: %w", err)
 	}
@@ -52,7 +53,7 @@ func (c *Catalog) follow(ctx context.Context) error {
 	return nil
 }
 
-// followWatch applies changes from the state's revision on until the watch ends.
+// followWatch applies changes from the state's revision on until the watch ends, or brings nothing any more.
 func (c *Catalog) followWatch(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.feeding.Lock()
@@ -64,8 +65,13 @@ func (c *Catalog) followWatch(ctx context.Context) {
 		for range events { // let the watch end before the next begins
 		}
 	}()
-	for e := range events {
-		if !c.feed(e, events) {
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok || !c.feed(e, events) {
+				return
+			}
+		case <-c.stale:
 			return
 		}
 	}
@@ -133,6 +139,14 @@ func (c *Catalog) relist(ctx context.Context) error {
 	}
 	c.state.dirtyBrokers, c.state.dirtyConfigs, c.state.dirtyQuotas, c.state.dirtyTelem = true, true, true, true
 	c.publish()
+	return nil
+}
+
+// Refresh brings into the view what is in the store now, however far the watch is behind.
+func (c *Catalog) Refresh(ctx context.Context) error {
+	if err := c.relist(ctx); err != nil {
+		return unavailable("refresh", err)
+	}
 	return nil
 }
 

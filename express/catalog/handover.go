@@ -54,8 +54,11 @@ func (c *Catalog) swapPartition(ctx context.Context, id topic.Partition, r parti
 // It returns ErrNotReleased when it is still ours, and neither this nor an earlier call can change that any
 // more: it may be served again. ErrUnknownTopic: the partition is deleted. After any other error nothing is
 // known, and the partition must neither be served nor given up: ask again, with the same arguments or
-// others. It does not wait for the view, so it may be called while a subscriber waits for its caller.
+// others. ErrNotOwner: it was taken from us, and its new owner reads what we have of it in our log. It does not wait for the view, so it may be called while a subscriber waits for its caller.
 func (c *Catalog) Release(ctx context.Context, id topic.Partition, epoch int32, to Broker, tail string) error {
+	if c.releaseSeen(ctx, id, epoch, to, tail) {
+		return nil
+	}
 	for {
 		over, err := c.release(ctx, id, epoch, to, tail)
 		if err != nil {
@@ -67,12 +70,35 @@ func (c *Catalog) Release(ctx context.Context, id topic.Partition, epoch int32, 
 	}
 }
 
+// releaseSeen tries by the records that the view knows, without asking for them: a partition on its way serves nobody
+// meanwhile. False says nothing. Whoever feeds the view is not waited for.
+func (c *Catalog) releaseSeen(ctx context.Context, id topic.Partition, epoch int32, to Broker, tail string) (over bool) {
+	if to.rev == 0 || to.Draining || !c.feeding.TryLock() {
+		return false
+	}
+	r, ok := c.state.partition(id)
+	c.feeding.Unlock()
+	if !ok || r.To != to.ID || !r.servedBy(c.cfg.Self, epoch) {
+		return false
+	}
+	rev, err := c.swapPartition(ctx, id, r.released(to, epoch, tail), kv.ModRevEquals(c.brokerKey(to.ID), to.rev))
+	return rev != 0 && err == nil
+}
+
+// released is the record of a partition that has been given to another broker.
+func (r partitionRecord) released(to Broker, epoch int32, tail string) partitionRecord {
+	r.Owner, r.Epoch, r.Incarnation, r.To, r.Tail = to.ID, epoch+1, to.Incarnation, 0, tail
+	return r
+}
+
 // release tries once; over says that the partition is not ours any more.
 func (c *Catalog) release(ctx context.Context, id topic.Partition, epoch int32, to Broker, tail string) (over bool, err error) {
 	r, err := c.getPartition(ctx, id)
 	switch {
 	case err != nil:
 		return false, err
+	case r.Epoch > epoch && r.Log == LogID(c.cfg.Self.ID, c.cfg.Self.Incarnation):
+		return false, ErrNotOwner // it was taken: what is in our log must stay there
 	case r.Epoch > epoch:
 		return true, nil // by an earlier attempt, whose answer was lost
 	case !r.servedBy(c.cfg.Self, epoch):
@@ -85,8 +111,7 @@ func (c *Catalog) release(ctx context.Context, id topic.Partition, epoch int32, 
 	if r.To != to.ID || !takes(target, to) {
 		return false, c.keep(ctx, id, r)
 	}
-	r.Owner, r.Epoch, r.Incarnation, r.To, r.Tail = to.ID, epoch+1, to.Incarnation, 0, tail
-	rev, err := c.swapPartition(ctx, id, r, kv.ModRevEquals(target.Key, target.ModRev))
+	rev, err := c.swapPartition(ctx, id, r.released(to, epoch, tail), kv.ModRevEquals(target.Key, target.ModRev))
 	return rev != 0, err
 }
 
@@ -109,7 +134,7 @@ func (c *Catalog) keep(ctx context.Context, id topic.Partition, r partitionRecor
 	return ErrNotReleased
 }
 
-// Imported says that what the tail of a partition held is durable here: the record's tail is cleared. It may
+// Imported says that what the tail or the log of before held of a partition is durable here: the record names neither any more. It may
 // be repeated. ErrNotOwner: this process does not own the partition at that epoch. It does not wait for the
 // view.
 func (c *Catalog) Imported(ctx context.Context, id topic.Partition, epoch int32) error {
@@ -119,12 +144,11 @@ func (c *Catalog) Imported(ctx context.Context, id topic.Partition, epoch int32)
 			err = ErrNotOwner
 		}
 		rev := r.rev
-		if err == nil && r.Tail != "" {
-			r.Tail = ""
-			rev, err = c.swapPartition(ctx, id, r)
+		if err == nil && r.imports() {
+			rev, err = c.swapPartition(ctx, id, r.imported())
 		}
 		if err != nil {
-			return fmt.Errorf("clear the tail of partition %s: %w", id, err)
+			return fmt.Errorf("clear what partition %s has to import: %w", id, err)
 		}
 		if rev != 0 {
 			return nil
@@ -143,8 +167,7 @@ func (c *Catalog) ClaimOne(ctx context.Context, id topic.Partition) (Partition, 
 		}
 		rev := r.rev
 		if err == nil && r.Incarnation != c.cfg.Self.Incarnation {
-			r.Epoch++
-			r.Incarnation = c.cfg.Self.Incarnation
+			r.inherit(c.cfg.Self, c.cfg.Log)
 			rev, err = c.swapPartition(ctx, id, r)
 		}
 		if err != nil {

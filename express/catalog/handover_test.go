@@ -225,6 +225,37 @@ func TestReleaseOnlyToWhoMayTakeIt(t *testing.T) {
 	}
 }
 
+// deaf is a store that answers no reads.
+type deaf struct{ kv.KV }
+
+func (deaf) Get(context.Context, string) (kv.Item, error) { return kv.Item{}, kv.ErrTooLarge }
+
+// A partition on its way serves nobody, so what the view knows is not asked for; and where it is behind, the store decides.
+func TestReleaseGoesByTheView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		p.refresh(t)
+		to, behind := p.a.Brokers()[1], p.a.Brokers()[1]
+		behind.rev--
+		if err := p.a.Release(t.Context(), p.id, 0, to, ""); err != nil {
+			t.Fatal(err)
+		}
+		p.want(t, Partition{Owner: 2, Epoch: 1, Incarnation: 22})
+		p = newPair(t)
+		p.refresh(t)
+		store := p.store.KV
+		p.store.KV = deaf{store}
+		if err := p.a.Release(t.Context(), p.id, 0, behind, ""); err == nil {
+			t.Error("released by a registration that is of before")
+		}
+		if err := p.a.Release(t.Context(), p.id, 0, p.a.Brokers()[1], ""); err != nil {
+			t.Errorf("it asks: %v", err)
+		}
+		p.store.KV = store
+		p.want(t, Partition{Owner: 2, Epoch: 1, Incarnation: 22})
+	})
+}
+
 // C6: after ErrNotReleased not even a write that is still on its way takes the partition away.
 func TestNotReleasedIsFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -425,6 +456,13 @@ func (h *history) release(*rapid.T) {
 		return
 	}
 	to := h.any().c.Self()
+	if rapid.Bool().Draw(h.rt, "seen") { // goes by the view, which may be behind
+		for _, b := range p.c.Brokers() {
+			if b.ID == to.ID {
+				to = b
+			}
+		}
+	}
 	p.serves, p.frozen = false, true
 	h.spoil(p)
 	err := p.c.Release(h.t.Context(), h.id, p.epoch, to, fmt.Sprintf("tails/%d", p.epoch))

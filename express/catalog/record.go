@@ -17,6 +17,8 @@ type clusterRecord struct {
 	Version int    `json:"version"`
 	ID      string `json:"id"`
 	Created int64  `json:"created_ms"`
+
+	Log LogKind `json:"log,omitempty"` // missing: LogFile
 }
 
 // topicRecord is written after the partitions it counts.
@@ -39,13 +41,33 @@ type partitionRecord struct {
 	To          int32  `json:"to,omitempty"`
 	Incarnation uint64 `json:"incarnation"` // of the owner that serves or will serve this epoch
 	Tail        string `json:"tail,omitempty"`
+	Log         string `json:"log,omitempty"` // at most one of Tail and Log is there
 
 	rev int64 // 0: not known
 }
 
 // partition is what readers see of the record.
 func (r partitionRecord) partition() Partition {
-	return Partition{Owner: r.Owner, Epoch: r.Epoch, Incarnation: r.Incarnation, To: r.To, Tail: r.Tail}
+	return Partition{Owner: r.Owner, Epoch: r.Epoch, Incarnation: r.Incarnation, To: r.To, Tail: r.Tail, Log: r.Log}
+}
+
+// inherit makes the partition that of another incarnation, which must import what the one before has in its log: or what
+// that had still to import itself, since then it has served nothing.
+func (r *partitionRecord) inherit(heir Broker, kind LogKind) {
+	if kind == LogObject && r.Tail == "" && r.Log == "" {
+		r.Log = LogID(r.Owner, r.Incarnation)
+	}
+	r.Owner, r.Incarnation = heir.ID, heir.Incarnation
+	r.Epoch++
+}
+
+// imports tells whether the owner has something to import.
+func (r partitionRecord) imports() bool { return r.Tail != "" || r.Log != "" }
+
+// imported is the record when that is done.
+func (r partitionRecord) imported() partitionRecord {
+	r.Tail, r.Log = "", ""
+	return r
 }
 
 // newRecord is the record of a partition that nobody has served.
@@ -120,15 +142,26 @@ func decode[T any](b []byte) (T, error) {
 	return record, nil
 }
 
-func readCluster(b []byte) (string, error) {
+func readCluster(b []byte) (clusterRecord, error) {
 	r, err := decode[clusterRecord](b)
 	if err != nil {
-		return "", fmt.Errorf("cluster record: %w", err)
+		return r, fmt.Errorf("cluster record: %w", err)
 	}
 	if r.ID == "" {
-		return "", fmt.Errorf("cluster record has no id: %q", b)
+		return r, fmt.Errorf("cluster record has no id: %q", b)
 	}
-	return r.ID, nil
+	if r.Log == "" {
+		r.Log = LogFile
+	}
+	return r, nil
+}
+
+// wants says what is wrong where a broker that keeps its log in a certain way comes to the cluster.
+func (r clusterRecord) wants(kind LogKind) error {
+	if r.Log != kind {
+		return fmt.Errorf("%w: it was made with the log kind %q, and this broker is started with %q", ErrLogKind, r.Log, kind)
+	}
+	return nil
 }
 
 // readTopic also checks what the rest of the house relies on.

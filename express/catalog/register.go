@@ -18,6 +18,7 @@ type registration struct {
 
 	mu       sync.Mutex // guards the rest; never held over a call to the store
 	want     bool       // Register was called and Deregister was not
+	gone     bool       // Deregister was called
 	lease    kv.Lease   // nil: none
 	rev      int64      // of the record that was put under it
 	draining bool       // what the record says, or the next one will
@@ -86,7 +87,7 @@ func (c *Catalog) hold(lease kv.Lease, rev int64, first bool) bool {
 	if !first && !c.reg.want {
 		return false
 	}
-	c.reg.lease, c.reg.rev, c.reg.want = lease, rev, true
+	c.reg.lease, c.reg.rev, c.reg.want, c.reg.gone = lease, rev, true, false
 	return true
 }
 
@@ -173,7 +174,7 @@ func (c *Catalog) rewriteRegistration(ctx context.Context) error {
 func (c *Catalog) Deregister(ctx context.Context) error {
 	c.reg.mu.Lock()
 	lease := c.reg.lease
-	c.reg.lease, c.reg.want = nil, false
+	c.reg.lease, c.reg.want, c.reg.gone = nil, false, true
 	c.reg.mu.Unlock()
 	c.wakeKeeper()
 	if lease == nil {
@@ -194,6 +195,17 @@ func (c *Catalog) LeaseDeadline() time.Time {
 		return time.Time{}
 	}
 	return c.reg.lease.Deadline()
+}
+
+// Leads tells whether this broker is certain that nobody has taken over what it owns: before its first registration, and while that
+// holds; not after Deregister.
+func (c *Catalog) Leads() bool {
+	c.reg.mu.Lock()
+	defer c.reg.mu.Unlock()
+	if c.reg.lease == nil {
+		return !c.reg.gone
+	}
+	return c.clock.Now().Before(c.reg.lease.Deadline())
 }
 
 func (c *Catalog) wakeKeeper() {

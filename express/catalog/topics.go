@@ -34,11 +34,34 @@ func (c *Catalog) CreateTopic(ctx context.Context, n NewTopic) (*Topic, error) {
 		if errors.Is(err, kv.ErrConflict) {
 			continue
 		}
+		if errors.Is(err, ErrTopicExists) {
+			var gone bool
+			if gone, err = c.awaitGone(ctx, n.Name, err); gone {
+				continue
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("create topic %q: %w", n.Name, err)
 		}
 		return t, nil
 	}
+}
+
+// awaitGone has the last word where exists says that there is a topic already: the view may be behind, for long where this broker is
+// cut off from the store. It says whether the topic is gone, and waits until the view knows.
+func (c *Catalog) awaitGone(ctx context.Context, name string, exists error) (gone bool, err error) {
+	old, known := c.Topic(name)
+	if !known {
+		return false, exists // another name is in the way
+	}
+	switch r, err := c.getTopic(ctx, name); {
+	case err == nil && r.ID == old.ID:
+		return false, exists
+	case err != nil && !errors.Is(err, ErrUnknownTopic):
+		return false, err
+	}
+	err = c.await(ctx, func(v *view) bool { return v.byID[old.ID] == nil })
+	return err == nil, err
 }
 
 // createTopic tries once; kv.ErrConflict says to try again.

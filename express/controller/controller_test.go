@@ -23,8 +23,14 @@ type broker struct {
 // ordered to, as soon as it hears of it.
 func start(t *testing.T, store kv.KV, id int32, follows bool) *broker {
 	t.Helper()
+	return startWith(t, store, id, follows, catalog.LogFile)
+}
+
+// startWith is start for a cluster with another kind of log.
+func startWith(t *testing.T, store kv.KV, id int32, follows bool, kind catalog.LogKind) *broker {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	c, err := catalog.Open(t.Context(), catalog.Config{Prefix: "c/", Self: catalog.Broker{ID: id, Incarnation: uint64(time.Now().UnixNano())}},
+	c, err := catalog.Open(t.Context(), catalog.Config{Prefix: "c/", Self: catalog.Broker{ID: id, Incarnation: uint64(time.Now().UnixNano())}, Log: kind},
 		catalog.World{KV: store, Clock: clock.System{}, Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +42,7 @@ func start(t *testing.T, store kv.KV, id int32, follows bool) *broker {
 	ended := make(chan error, 3)
 	go func() { ended <- c.Run(ctx) }()
 	go func() {
-		ended <- New(Config{}, World{Cluster: c, Clock: clock.System{}, Log: log}).Run(ctx)
+		ended <- New(Config{Takes: kind == catalog.LogObject}, World{Cluster: c, Clock: clock.System{}, Log: log}).Run(ctx)
 	}()
 	go func() { ended <- own(ctx, c, follows) }()
 	if err := c.Register(t.Context()); err != nil {
@@ -81,6 +87,11 @@ func own(ctx context.Context, c *catalog.Catalog, follows bool) error {
 func counts(c *catalog.Catalog) map[int32]int {
 	time.Sleep(time.Minute) // fake time
 	synctest.Wait()
+	return counted(c)
+}
+
+// counted gives the partitions by owner now.
+func counted(c *catalog.Catalog) map[int32]int {
 	n := make(map[int32]int)
 	for _, t := range c.Topics() {
 		for _, p := range t.Partitions {
@@ -184,6 +195,32 @@ func TestOrdersAreWithdrawn(t *testing.T) {
 		second.stop()
 		if counts(first.catalog); ordered() != 0 {
 			t.Error("orders to a broker that is gone")
+		}
+	})
+}
+
+// slow is a store that takes two seconds for a batch of orders.
+type slow struct{ kv.KV }
+
+func (s slow) Txn(ctx context.Context, cond []kv.Cond, then []kv.Op) (int64, error) {
+	if len(then) > 1 {
+		time.Sleep(2 * time.Second) // fake time
+	}
+	return s.KV.Txn(ctx, cond, then)
+}
+
+// What the store takes for orders is no reason to rest between them: who drains waits for the next.
+func TestASlowStoreDoesNotSlowDownThePlans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		first := start(t, slow{store}, 1, true)
+		if _, err := first.catalog.CreateTopic(t.Context(), catalog.NewTopic{Name: "orders", Partitions: 1000, ReplicationFactor: 1}); err != nil {
+			t.Fatal(err)
+		}
+		counts(first.catalog)
+		second := start(t, store, 2, true)
+		if n := counts(second.catalog); n[1] != 500 || n[2] != 500 { // 500 orders take 12 s of the minute
+			t.Errorf("after a minute: %v", n)
 		}
 	})
 }

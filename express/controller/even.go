@@ -26,7 +26,7 @@ const gradesMost = 3
 // even evens out the brokers' totals, and makes no topic less even by it.
 func (l *load) even() {
 	total := func(b int) int { return l.total[b] }
-	if !l.uneven(total) {
+	if !l.uneven(total) && !l.starved() {
 		return
 	}
 	e := &evening{load: l, byOwner: make([][]place, len(l.brokers))}

@@ -69,7 +69,7 @@ func (l *load) take(t int) {
 			goal = nobody
 		}
 		l.goal[t][p] = int32(goal)
-		l.free[t][p] = owner != nobody && part.To == 0 && part.Tail == ""
+		l.free[t][p] = owner != nobody && part.To == 0 && settled(part)
 		if goal != nobody {
 			l.total[goal]++
 		}
@@ -80,11 +80,14 @@ func (l *load) take(t int) {
 				l.in[goal]++
 			}
 		}
-		if owner != nobody && part.Tail != "" {
+		if owner != nobody && !settled(part) {
 			l.in[owner]++
 		}
 	}
 }
+
+// settled tells whether the owner has all that it had to import.
+func settled(part catalog.Partition) bool { return part.Tail == "" && part.Log == "" }
 
 // find gives the index of a broker, nobody if it is not live.
 func (l *load) find(id int32) int {
@@ -153,7 +156,7 @@ func (l *load) stay(at place) {
 	owner := l.index[part.Owner]
 	l.set(at, owner, true)
 	l.order(at, 0)
-	l.free[at.topic][at.partition] = part.Tail == ""
+	l.free[at.topic][at.partition] = settled(part)
 	l.out[owner]--
 }
 
@@ -227,4 +230,15 @@ func (l *load) sorted() []catalog.Move {
 		moves = append(moves, l.moves[p])
 	}
 	return moves
+}
+
+// starved tells whether a taker has nothing though there is more than one for each (P6).
+func (l *load) starved() bool {
+	least, sum := -1, 0
+	for _, b := range l.takers {
+		if sum += l.total[b]; least < 0 || l.total[b] < least {
+			least = l.total[b]
+		}
+	}
+	return least == 0 && sum > len(l.takers)
 }

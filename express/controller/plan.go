@@ -8,12 +8,13 @@ import (
 )
 
 // movesMost bounds the partitions that are on their way from one broker, and to one.
-const movesMost = 64
+const movesMost = 256
 
 // State is what Plan goes by, and does not change.
 type State struct {
 	Brokers []catalog.Broker // live, by id
 	Topics  []*catalog.Topic // by name
+	Gone    map[Owner]bool   // owners that are away for good and whose logs others can read; nil: none
 }
 
 // Plan gives the orders that bring the cluster nearer to what it should be, no partition twice; none when all
