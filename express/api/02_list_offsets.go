@@ -77,6 +77,9 @@ func (a *API) listOffsets(ctx context.Context, c caller, req *kmsg.ListOffsetsRe
 			default:
 				found, err = a.listOffset(ctx, req, t.Topic, in)
 			}
+			if err == nil && !a.world.Leads() {
+				err = kerr.NotLeaderOrFollower // another may lead since, and have acknowledged more
+			}
 			if err != nil {
 				p.ErrorCode = int16(a.code(err))
 				found = partition.Found{Offset: -1, Timestamp: -1, Epoch: -1}

@@ -67,7 +67,7 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Replicas, Verifier, Volume, Authorizer and Telemetry, and,
+// World is all that api touches outside itself. All fields are needed but Leads, Replicas, Verifier, Volume, Authorizer and Telemetry, and,
 // where nobody asks for share groups, Sharing and ShareState.
 type World struct {
 	Catalog      *catalog.Catalog
@@ -81,8 +81,10 @@ type World struct {
 	ShareState   ShareState
 	Authorizer   Authorizer         // nil: everybody may do everything
 	Telemetry    *telemetry.Manager // nil: clients are not asked for metrics
-	Clock        clock.Clock
-	Log          *slog.Logger
+	// Leads tells whether this broker still may answer for what it owns, which a lease may bound; nil: it may.
+	Leads func() bool
+	Clock clock.Clock
+	Log   *slog.Logger
 	// Volume gives the size of the disk and what is left of it, in bytes, -1 unknown; nil: unknown.
 	Volume func() (total, usable int64)
 }
@@ -108,6 +110,9 @@ type API struct {
 func New(cfg Config, w World) (*API, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if w.Leads == nil {
+		w.Leads = func() bool { return true }
 	}
 	if w.Verifier == nil {
 		w.Verifier = w.Transactions

@@ -13,11 +13,14 @@
 //	K2  An object is deleted no earlier than Grace after it was retired (E6).
 //	K3  The work is paced by itself: one goroutine, so a broker under load gives
 //	    at most one core and one stream of disk writes to it.
+//	K4  With MaxLog and MaxGroups, what lies in the log and in no segment returns below them with each round, but for the active file
+//	    and for open transactions: it is what another broker must read before it can take over.
 package cleaner
 
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +42,11 @@ type Config struct {
 	// MaxMapBytes bounds the memory for the keys of one compaction, whatever
 	// log.cleaner.dedupe.buffer.size says; default 16 MiB.
 	MaxMapBytes int64
-	Cut         partition.CutPolicy // zero: partition.DefaultCutPolicy
+	// MaxLog bounds the bytes that are in the log and not in segments: above it the oldest log files are emptied. 0: nothing does.
+	MaxLog int64
+	// MaxGroups does the same for commit groups: each is an object to be read, however small. 0: nothing does.
+	MaxGroups int64
+	Cut       partition.CutPolicy // zero: partition.DefaultCutPolicy
 }
 
 // World is what the cleaner works on. All fields but Sweeps and Orphans are needed.
@@ -153,11 +160,11 @@ func (c *Cleaner) Round(ctx context.Context) {
 	s := c.world.Settings()
 	retain := due(&c.lastRetention, now, s.RetentionCheckMs)
 	compact := due(&c.lastCompaction, now, s.CleanerBackoffMs)
-	if compact || retain {
+	if c.manyGroups() || (compact || retain) && c.wantsRoll() {
 		c.roll(ctx)
 	}
 	policy := c.cfg.Cut
-	release := c.mostlyDead()
+	release := c.toEmpty()
 	policy.Release = func(file uint64) bool { return release[file] }
 	for _, p := range c.world.Partitions() {
 		if ctx.Err() != nil {
@@ -186,27 +193,45 @@ func due(last *time.Time, now time.Time, ms int64) bool {
 	return true
 }
 
+// activeShare: the file that is written has at most this part of MaxGroups, so that the rest can be emptied.
+const activeShare = 4
+
+// manyGroups says whether the file that is written is to be sealed for the number of its groups (K4).
+func (c *Cleaner) manyGroups() bool {
+	if c.cfg.MaxGroups == 0 {
+		return false
+	}
+	files := c.world.Log.Files()
+	return len(files) > 0 && !files[len(files)-1].Sealed && files[len(files)-1].Groups >= c.cfg.MaxGroups/activeShare
+}
+
+func (c *Cleaner) wantsRoll() bool {
+	return slices.ContainsFunc(c.world.Partitions(), (*partition.Partition).WantsRoll)
+}
+
 func (c *Cleaner) roll(ctx context.Context) {
-	for _, p := range c.world.Partitions() {
-		if p.WantsRoll() {
-			if err := c.world.Log.Roll(ctx); err != nil && ctx.Err() == nil {
-				c.world.Logger.Warn("log file could not be sealed early", "err", err)
-			}
-			return
-		}
+	if err := c.world.Log.Roll(ctx); err != nil && ctx.Err() == nil {
+		c.world.Logger.Warn("log file could not be sealed early", "err", err)
 	}
 }
 
-// mostlyDead finds the sealed log files that keep more dead bytes than live ones
-// on the disk.
-func (c *Cleaner) mostlyDead() map[uint64]bool {
-	files := map[uint64]bool{}
-	for _, f := range c.world.Log.Files() {
-		if f.Sealed && float64(f.Live) < c.cfg.MinLive*float64(f.Bytes) {
-			files[f.Seq] = true
-		}
+// toEmpty finds the sealed log files that keep more dead bytes than live ones
+// on the disk, and the oldest of a log that is too long (K4).
+func (c *Cleaner) toEmpty() map[uint64]bool {
+	empty := map[uint64]bool{}
+	files := c.world.Log.Files()
+	var bytes, groups int64 // in files that are not looked at yet
+	for _, f := range files {
+		bytes, groups = bytes+f.Bytes, groups+f.Groups
 	}
-	return files
+	for _, f := range files {
+		dead, long := float64(f.Live) < c.cfg.MinLive*float64(f.Bytes), c.cfg.MaxLog > 0 && bytes > c.cfg.MaxLog || c.cfg.MaxGroups > 0 && groups > c.cfg.MaxGroups
+		if f.Sealed && (dead || long) {
+			empty[f.Seq] = true
+		}
+		bytes, groups = bytes-f.Bytes, groups-f.Groups
+	}
+	return empty
 }
 
 func (c *Cleaner) cut(ctx context.Context, p *partition.Partition, policy partition.CutPolicy) {

@@ -35,6 +35,7 @@ type env struct {
 	log     *wal.Log
 	parts   []*partition.Partition
 	cleaner *cleaner.Cleaner
+	bound   func(cleaner.Config) // makes the cleaner anew
 }
 
 var errPlanted = errors.New("planted")
@@ -67,10 +68,12 @@ func newEnv(t *testing.T, configs ...map[string]string) *env {
 	must(t, err)
 	manifests := manifest.NewStore(store, e.objects, "manifests/", quiet)
 	segments := segment.NewCache(e.objects, 8)
-	e.cleaner = cleaner.New(cleaner.Config{}, cleaner.World{
+	world := cleaner.World{
 		Partitions: func() []*partition.Partition { return e.parts }, Settings: func() *settings.Broker { return broker },
 		Log: e.log, Manifests: manifests, Objects: e.objects, Segments: segments, Clock: e.clock, Logger: quiet,
-	})
+	}
+	e.bound = func(cfg cleaner.Config) { e.cleaner = cleaner.New(cfg, world) }
+	e.bound(cleaner.Config{})
 	for i, c := range configs {
 		s, err := settings.ParseTopic(c, broker)
 		must(t, err)
@@ -171,5 +174,44 @@ func TestOneFailingPartitionKeepsNoOtherWaiting(t *testing.T) {
 	e.rounds(1, 10*time.Minute)
 	if n := e.segments(); n != 2 {
 		t.Errorf("%d segments after the fault, want 2", n)
+	}
+}
+
+// K4: what lies in the log and in no segment stays within the bounds, in bytes and in groups, though none of it is old or in
+// small pieces.
+func TestLogStaysShort(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg   cleaner.Config
+		n, by int
+	}{
+		"bytes":  {cleaner.Config{MaxLog: 3 << 20}, 120, 100 << 10},
+		"groups": {cleaner.Config{MaxGroups: 40}, 200, 20 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t, nil)
+			c.cfg.Cut = partition.CutPolicy{SmallPiece: 1, MinBytes: 1 << 40, MaxAge: 1000 * time.Hour}
+			e.bound(c.cfg)
+			for range c.n {
+				e.fill(0, 1, c.by)
+				e.rounds(1, time.Second)
+			}
+			var bytes, groups int64
+			for range 100 {
+				e.rounds(1, time.Second)
+				bytes, groups = 0, 0
+				for _, f := range e.log.Files() {
+					bytes, groups = bytes+f.Bytes, groups+f.Groups
+				}
+				if bytes <= 4<<20 && groups <= 50 {
+					break
+				}
+			}
+			if c.cfg.MaxLog > 0 && bytes > 4<<20 || c.cfg.MaxGroups > 0 && groups > 50 || bytes == 0 {
+				t.Errorf("%d bytes in %d groups are left in the log", bytes, groups)
+			}
+			if n := e.segments(); n == 0 {
+				t.Error("no segments")
+			}
+		})
 	}
 }

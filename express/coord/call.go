@@ -54,8 +54,18 @@ func read[T any, M Machine](ctx context.Context, s *shard[M], f func(m M) T) (T,
 	return submit(ctx, s, reply, func() { reply <- f(s.machine) })
 }
 
-// submit has run execute f and waits for what comes out of reply, then or later.
+// submit has run execute f and waits for what comes out of reply, then or later. An answer counts only if this broker still leads
+// after it was made: another may lead since, and have answered otherwise.
 func submit[T any, M Machine](ctx context.Context, s *shard[M], reply <-chan T, f func()) (T, kerr.Code) {
+	v, code := execute(ctx, s, reply, f)
+	if code == kerr.None && !s.c.leads() {
+		var none T
+		return none, kerr.NotCoordinator
+	}
+	return v, code
+}
+
+func execute[T any, M Machine](ctx context.Context, s *shard[M], reply <-chan T, f func()) (T, kerr.Code) {
 	var none T
 	e := &event{run: f, ran: make(chan struct{})}
 	select {

@@ -71,6 +71,7 @@ type GroupConfig struct {
 	QueueLen   int                  // see Config
 	BatchBytes int                  // see Config
 	MaxBytes   int                  // see Config
+	Leads      func() bool          // see Config
 }
 
 // World is what the coordinator touches outside itself.
@@ -103,6 +104,7 @@ func New(cfg GroupConfig, w World) (*Coordinator, error) {
 	}
 	c := &Coordinator{topics: w.Topics}
 	r, err := NewRuntime(Config[*group.Machine]{
+		Leads:      cfg.Leads,
 		Name:       topic.ConsumerOffsets,
 		Partitions: cfg.Partitions,
 		New:        func(int32) *group.Machine { return group.New(cfg.Settings().Limits, w.NewID, w.Topics) },

@@ -71,6 +71,7 @@ type Config[M Machine] struct {
 	New        func(index int32) M    // makes an empty machine for a partition
 	Configure  func(M)                // nil, or called before each event, so that configuration changes take effect at once
 	After      func(index int32, m M) // nil, or called by the partition's goroutine after the load and each event
+	Leads      func() bool            // nil: yes. Whether this broker still may answer for what it owns, which a lease may bound
 	Every      func() time.Duration   // between calls of Machine.Expire; nil or 0: 10 minutes
 	QueueLen   int                    // requests that wait for one partition before callers do; default 256
 	BatchBytes int                    // most record bytes in one batch, unless a single request needs more; default 512 KiB
@@ -217,6 +218,8 @@ func (c *Runtime[M]) TellAll(event func(m M, now time.Time) machine.Effects) {
 		s.tell(event)
 	}
 }
+
+func (c *Runtime[M]) leads() bool { return c.cfg.Leads == nil || c.cfg.Leads() }
 
 func (c *Runtime[M]) forget(s *shard[M]) {
 	c.mu.Lock()

@@ -34,6 +34,7 @@ type SharesConfig struct {
 	Partitions int32                     // of __share_group_state; at least 1, no default
 	Settings   func() ShareStateSettings // must not block; default: Kafka's defaults
 	QueueLen   int                       // see Config
+	Leads      func() bool               // see Config
 }
 
 // SharesWorld is what Shares touches outside itself. All fields are needed.
@@ -73,6 +74,7 @@ func NewShares(ctx context.Context, cfg SharesConfig, w SharesWorld) (*Shares, e
 	}
 	s := &Shares{world: w, life: ctx, marks: map[int32]*mark{}}
 	r, err := NewRuntime(Config[*state.Machine]{
+		Leads:      cfg.Leads,
 		Name:       topic.ShareGroupState,
 		Partitions: cfg.Partitions,
 		New:        func(int32) *state.Machine { return state.New(cfg.Settings().Limits) },

@@ -45,6 +45,7 @@ type TransactionConfig struct {
 	Settings   func() TransactionSettings // must not block; default: Kafka's defaults
 	QueueLen   int                        // see Config
 	Writers    int                        // markers that are written here at a time; default 256
+	Leads      func() bool                // see Config
 }
 
 // TransactionWorld is what Transactions touches outside itself. All fields are needed.
@@ -77,6 +78,7 @@ func NewTransactions(ctx context.Context, cfg TransactionConfig, w TransactionWo
 	}
 	t := &Transactions{world: w, work: newWork(ctx, cfg.Writers), epochs: map[int32]int32{}}
 	r, err := NewRuntime(Config[*transaction.Machine]{
+		Leads:      cfg.Leads,
 		Name:       topic.TransactionState,
 		Partitions: cfg.Partitions,
 		New: func(index int32) *transaction.Machine {

@@ -23,7 +23,7 @@
 //	serving, frozen --Close, Delete--> closed
 //
 // While it is frozen, WriteTail writes what is in no segment as one object. Import takes that in at the other broker,
-// which then opens the partition.
+// which then opens the partition. Where a broker died, Replay takes the same from its log instead (replay.go).
 //
 // # Invariants
 //
@@ -51,6 +51,8 @@
 //	    epochs, producers and markers; P8 makes all open transactions part of it.
 //	P13 What Import brings in is durable in the log, whole, when Import returns nil; before that, nobody may
 //	    open the partition. It may be repeated, on a new stream.
+//	P14 A Replay brings in exactly the batches of a log from the manifest's end on, each once and without a gap, or
+//	    names the partition as failed; it holds for what it brings in as P13 does, when Finish returns.
 //
 // # Concurrency
 //

@@ -132,10 +132,10 @@ func (p *Partition) startAppending(ctx context.Context) error {
 
 // awaitMaintenance takes maintenance once the partition is not frozen. Errors: ErrNotOwner, ctx's.
 func (p *Partition) awaitMaintenance(ctx context.Context) error {
-	return p.startUnfrozen(ctx, &p.maintenance)
+	return p.startUnfrozen(ctx, p.maintenance)
 }
 
-func (p *Partition) startUnfrozen(ctx context.Context, lock *sync.Mutex) error {
+func (p *Partition) startUnfrozen(ctx context.Context, lock sync.Locker) error {
 	var waited *time.Timer
 	for {
 		lock.Lock()
@@ -240,14 +240,13 @@ func Import(ctx context.Context, objects object.Store, key tail.Key, to *wal.Str
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	in := importer{to: to, room: make(chan struct{}, 1)}
-	err = in.all(ctx, r)
+	in := newImporter()
+	err = in.all(ctx, r, to)
 	return errors.Join(err, r.Close())
 }
 
-// importer appends the runs of a tail, a few at a time.
+// importer appends what comes from elsewhere, a few at a time.
 type importer struct {
-	to   *wal.Stream
 	room chan struct{} // holds a token when something has come back
 
 	mu    sync.Mutex
@@ -255,32 +254,46 @@ type importer struct {
 	err   error
 }
 
-func (in *importer) all(ctx context.Context, r *tail.Reader) error {
-	fault := in.append(ctx, r)
-	// What was taken must come back in any case: the log holds the bytes until then.
-	return errors.Join(fault, in.await(context.WithoutCancel(ctx), 0))
-}
+func newImporter() *importer { return &importer{room: make(chan struct{}, 1)} }
 
-func (in *importer) append(ctx context.Context, r *tail.Reader) error {
+// all appends a tail.
+func (in *importer) all(ctx context.Context, r *tail.Reader, to *wal.Stream) error {
 	for {
 		run, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return in.finish(ctx, nil)
+		}
+		if err == nil {
+			err = in.append(ctx, to, &wal.Entry{Data: run.Data, BaseOffset: run.Base, LastOffset: run.Last, MaxTimestamp: run.MaxTimestamp})
 		}
 		if err != nil {
-			return fmt.Errorf("import: %w", err)
-		}
-		if err := in.await(ctx, importBytes); err != nil {
-			return err
-		}
-		e := &wal.Entry{Data: run.Data, BaseOffset: run.Base, LastOffset: run.Last, MaxTimestamp: run.MaxTimestamp}
-		e.Done = func(err error) { in.done(len(run.Data), err) }
-		in.add(len(run.Data))
-		if err := in.to.Append(ctx, e); err != nil {
-			in.done(len(run.Data), err)
-			return nil // await says it
+			return in.finish(ctx, fmt.Errorf("import: %w", err))
 		}
 	}
+}
+
+// append queues one entry once there is room. It returns the log's errors, of this entry or of those before.
+func (in *importer) append(ctx context.Context, to *wal.Stream, e *wal.Entry) error {
+	if err := in.await(ctx, importBytes); err != nil {
+		return err
+	}
+	n := len(e.Data)
+	e.Done = func(err error) { in.done(n, err) }
+	in.add(n)
+	err := to.Append(ctx, e)
+	if err != nil {
+		in.done(n, nil)
+	}
+	return err
+}
+
+// finish waits until what was taken has come back, also after a fault, so that nothing of it comes late; but not beyond ctx:
+// a log whose store is away gives nothing back, until it is closed.
+func (in *importer) finish(ctx context.Context, fault error) error {
+	if err := in.await(ctx, 0); err != nil && fault == nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return fault
 }
 
 func (in *importer) add(n int) {
@@ -310,14 +323,14 @@ func (in *importer) await(ctx context.Context, most int) error {
 		in.mu.Unlock()
 		switch {
 		case bytes == 0 && err != nil:
-			return fmt.Errorf("import: %w", err)
+			return err
 		case err == nil && bytes <= most:
 			return nil
 		}
 		select {
 		case <-in.room:
 		case <-ctx.Done():
-			return fmt.Errorf("import: %w", ctx.Err())
+			return ctx.Err()
 		}
 	}
 }

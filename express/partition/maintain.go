@@ -222,9 +222,12 @@ func (p *Partition) commit(ctx context.Context, next *manifest.Manifest) error {
 	prev := p.manifest
 	p.mu.Unlock()
 	err := p.world.Manifests.Commit(ctx, prev, next)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.install(prev, next)
 		return nil
+	case errors.Is(err, manifest.ErrFenced):
+		return fmt.Errorf("%w: %w", ErrNotOwner, err)
 	}
 	if !errors.Is(err, kv.ErrUnknown) && !errors.Is(err, manifest.ErrConflict) {
 		return err
@@ -232,7 +235,7 @@ func (p *Partition) commit(ctx context.Context, next *manifest.Manifest) error {
 	// The pointer may have moved, by us where the outcome was unknown. What
 	// stands there now is the truth; the next round goes on from it.
 	now, loadErr := p.world.Manifests.Load(ctx, p.id)
-	if loadErr == nil && now.Version > prev.Version {
+	if loadErr == nil && now.Version > prev.Version && now.Fence() == prev.Fence() {
 		p.install(prev, now)
 	}
 	return errors.Join(err, loadErr)
@@ -284,7 +287,9 @@ func (p *Partition) DeleteRecords(ctx context.Context, before int64) (int64, err
 	case before < 0 || before > o.HW:
 		return o.LogStart, fmt.Errorf("%w: %d is past the high watermark %d", ErrOffsetOutOfRange, before, o.HW)
 	}
-	if err := p.advance(ctx, before); err != nil {
+	if err := p.advance(ctx, before); errors.Is(err, ErrNotOwner) {
+		return o.LogStart, err
+	} else if err != nil {
 		return o.LogStart, fmt.Errorf("%w: delete records: %w", ErrStorage, err)
 	}
 	return p.Offsets().LogStart, nil

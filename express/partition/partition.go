@@ -86,8 +86,8 @@ type Partition struct {
 	world    World
 	settings atomic.Pointer[settings.Topic]
 
-	maintenance sync.Mutex
-	committing  sync.Mutex
+	maintenance turn
+	committing  turn
 	appending   sync.Mutex
 
 	mu        sync.Mutex
@@ -120,7 +120,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Partition, error) {
 		w.Inflate = limit.NewBudget(DefaultInflate)
 	}
 	p := &Partition{id: cfg.ID, name: cfg.Name, world: w, epoch: cfg.Epoch, manifest: cfg.Manifest, waiters: map[*registration]struct{}{},
-		ongoing: map[int64]int16{}, guards: map[int64]*Guard{}}
+		maintenance: newTurn(), committing: newTurn(), ongoing: map[int64]int16{}, guards: map[int64]*Guard{}}
 	p.settings.Store(cfg.Settings)
 	first, end := w.Stream.Bounds()
 	if end > cfg.Manifest.End && first > cfg.Manifest.End {

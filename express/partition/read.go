@@ -23,6 +23,15 @@ const readTries = 4
 //
 // Errors: ErrNotOwner, ErrOffsetOutOfRange, ErrStorage.
 func (p *Partition) Read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int, oversize, committed bool) (Offsets, error) {
+	before := dst.Len()
+	o, err := p.read(ctx, dst, from, maxBytes, oversize, committed)
+	if err == nil {
+		p.bytesOut.Add(int64(dst.Len() - before))
+	}
+	return o, err
+}
+
+func (p *Partition) read(ctx context.Context, dst *slab.Chain, from int64, maxBytes int, oversize, committed bool) (Offsets, error) {
 	var err error
 	for range readTries {
 		var o Offsets
@@ -38,10 +47,8 @@ func (p *Partition) Read(ctx context.Context, dst *slab.Chain, from int64, maxBy
 		if from >= limit {
 			return o, nil
 		}
-		before := dst.Len()
 		err = p.readAt(ctx, m, dst, from, limit, maxBytes, oversize)
 		if err == nil {
-			p.bytesOut.Add(int64(dst.Len() - before))
 			return o, nil
 		}
 		if !errors.Is(err, wal.ErrTrimmed) && !errors.Is(err, object.ErrNotFound) {
