@@ -59,7 +59,9 @@ func child(address, folder string) int {
 	<-stop
 	if exists(folder, "patient") {
 		note("asked")
-		<-stop
+		if second := <-stop; second == syscall.SIGINT {
+			note("interrupted")
+		}
 		note("hurried")
 	}
 	return 0
@@ -99,6 +101,14 @@ func (c children) Remove(engine.NodeSpec) error { return c.remove() }
 func (c children) Command(s engine.NodeSpec) (string, []string, error) {
 	self, err := proc.Self()
 	return self, []string{"child", s.Listen, c.folder}, err
+}
+
+// Usable refuses the program of this name only.
+func (c children) Usable(_ context.Context, s engine.NodeSpec) error {
+	if s.Binary == "/nowhere" {
+		return errors.New("no such file")
+	}
+	return nil
 }
 
 func (c children) Check(ctx context.Context, s engine.NodeSpec) error {
@@ -164,7 +174,7 @@ func (e *env) want(spec engine.NodeSpec) {
 
 // start runs an agent; the function that it returns stops it and waits.
 func (e *env) start() (stop func()) {
-	a := agent.New(agent.Config{Host: "h", LogDir: e.folder, Hang: 300 * time.Millisecond}, agent.World{
+	a := agent.New(agent.Config{Host: engine.Host{Name: "h"}, LogDir: e.folder, Hang: 300 * time.Millisecond}, agent.World{
 		KV: e.store, FS: disk.OS(""), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 		Engines: map[string]engine.Engine{"child": e.nodes},
 	})
@@ -258,7 +268,7 @@ func TestOldReportsAreCorrected(t *testing.T) {
 		must(t, err)
 		_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
 		must(t, err)
-		must(t, agent.New(agent.Config{Host: "h"}, agent.World{KV: e.store, Clock: clock.System{}}).Settle(context.Background()))
+		must(t, agent.New(agent.Config{Host: engine.Host{Name: "h"}}, agent.World{KV: e.store, Clock: clock.System{}}).Settle(context.Background()))
 		return e.await(func(engine.NodeStatus) bool { return true }).State
 	}
 	if s := settled(); s != engine.Ready {

@@ -2,7 +2,7 @@
 // processes as the control plane's NodeSpecs say, and reports what became of
 // them.
 //
-// Flow: Run lists and watches the specs of its host; each has a supervisor that
+// Flow: Join tells the control plane of the host; Run keeps it told, and lists and watches the specs of its host; each has a supervisor that
 // goes round: adopt or start the process, probe it until it serves, watch it,
 // and when it ends start it again, at once the first time and with a growing
 // pause if it keeps ending.
@@ -22,10 +22,16 @@
 //	A5  A node is never taken for ready by what another process answers: it is
 //	    started only where its addresses are free.
 //	A6  A process is asked to end before it is killed, and may hand over what
-//	    it owns first; when the agent itself stops, it is not given that time.
+//	    it owns first; when the agent itself stops, it is given that time only
+//	    where another host has an agent.
 //	A7  What a node keeps is deleted only where the spec says both Stopped and
 //	    Remove, and while nothing holds the node's lock.
+//	A8  One agent at a time has a host's name: its record is written under a
+//	    lease, and only where there is none or that of an earlier agent with the
+//	    same data directory on the same running machine. An agent that finds
+//	    another in its place stops its nodes. While the store is away it goes on.
+//	A9  A running process is not stopped for a program that this host cannot run.
 //
-// Files: agent.go (specs), node.go (one node's supervisor), watch.go (what it
+// Files: agent.go (specs), host.go (the host's record), node.go (one node's supervisor), watch.go (what it
 // sees of the running process), report.go (status).
 package agent

@@ -23,6 +23,7 @@ const (
 // where a comment says otherwise.
 type node struct {
 	agent  *Agent
+	key    string // of the spec
 	engine engine.Engine
 	log    *slog.Logger
 	gone   chan struct{} // closed when the spec was removed
@@ -33,8 +34,7 @@ type node struct {
 
 	spec    engine.NodeSpec
 	process *proc.Process
-	served  bool            // the adopted process has served before
-	leaving <-chan struct{} // closed when the agent stops
+	served  bool // the adopted process has served before
 	status  engine.NodeStatus
 	unsaved bool // the status could not be written
 	pause   time.Duration
@@ -42,7 +42,7 @@ type node struct {
 
 func newNode(a *Agent, spec engine.NodeSpec, eng engine.Engine) *node {
 	return &node{
-		agent: a, engine: eng, spec: spec, wanted: spec,
+		agent: a, key: spec.Key(), engine: eng, spec: spec, wanted: spec,
 		log:  a.world.Log.With("cluster", spec.Cluster, "broker", spec.ID),
 		gone: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
@@ -67,7 +67,6 @@ func (n *node) latest() engine.NodeSpec {
 
 // run supervises until ctx ends or the spec is removed, then stops the process.
 func (n *node) run(ctx context.Context) {
-	n.leaving = ctx.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	n.agent.wait.Go(func() {
@@ -84,7 +83,7 @@ func (n *node) run(ctx context.Context) {
 		case n.spec.Stopped:
 			n.stop(ctx)
 			n.rest(ctx)
-		case n.process != nil && n.status.Round != n.spec.Round:
+		case n.process != nil && n.status.Round != n.spec.Round && !n.refuse(ctx, n.spec):
 			n.stop(ctx)
 		case n.process != nil || n.start(ctx):
 			n.watch(ctx)
@@ -94,6 +93,7 @@ func (n *node) run(ctx context.Context) {
 	if n.status.State != engine.Removed {
 		n.report(ctx, engine.Stopped, "")
 	}
+	n.agent.show(n.key, nil)
 }
 
 // adopt takes over the process that an earlier agent left running (A1).
@@ -138,6 +138,9 @@ func (n *node) start(ctx context.Context) bool {
 	n.rotate()
 	path, args, err := n.engine.Command(n.spec)
 	if err == nil {
+		err = n.usable(ctx, n.spec)
+	}
+	if err == nil {
 		err = n.engine.Check(ctx, n.spec)
 	}
 	if err == nil {
@@ -149,7 +152,7 @@ func (n *node) start(ctx context.Context) bool {
 		return false
 	}
 	n.served = false
-	n.status.Round = n.spec.Round
+	n.status.Round, n.status.Refused = n.spec.Round, 0
 	n.log.Info("broker started", "pid", n.process.PID())
 	return true
 }
@@ -209,10 +212,36 @@ func (n *node) mustRestart(latest engine.NodeSpec) bool {
 	return err != nil || oldErr != nil || path != oldPath || !slices.Equal(args, oldArgs)
 }
 
+// usableLimit bounds a look at a program.
+const usableLimit = 15 * time.Second
+
+func (n *node) usable(ctx context.Context, spec engine.NodeSpec) error {
+	ctx, cancel := context.WithTimeout(ctx, usableLimit)
+	defer cancel()
+	return n.engine.Usable(ctx, spec)
+}
+
+// refuse says that the running process goes on, because the program that is to follow it cannot be run here (A9).
+func (n *node) refuse(ctx context.Context, latest engine.NodeSpec) bool {
+	if latest.Stopped {
+		return false
+	}
+	err := n.usable(ctx, latest)
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	if n.status.Refused != latest.Round {
+		n.log.Error("broker keeps its program, the other cannot be run", "err", err)
+	}
+	n.status.Refused = latest.Round
+	n.report(ctx, n.status.State, err.Error())
+	return true
+}
+
 // stop ends the process and waits for it. The first SIGTERM lets it hand over
 // what it has; a second signal makes it end at once. It gets that one when its
-// time is up, or when the agent stops: the others stop too, so there is nobody
-// to hand over to.
+// time is up, or when the agent stops and this is the only host: the others stop
+// too, so there is nobody to hand over to.
 func (n *node) stop(ctx context.Context) {
 	p := n.process
 	if p == nil {
@@ -225,7 +254,7 @@ func (n *node) stop(ctx context.Context) {
 		case <-p.Done():
 		case <-patience.C:
 			n.log.Warn("broker takes too long to hand over", "after", n.agent.cfg.DrainGrace)
-		case <-n.leaving:
+		case <-n.agent.hurry:
 			_ = p.Signal(syscall.SIGINT) // not a second SIGTERM, which the kernel may merge with the first
 		}
 	}

@@ -24,6 +24,7 @@ func (n *node) report(ctx context.Context, state engine.NodeState, message strin
 	if n.process != nil {
 		n.status.PID, n.status.Began = n.process.PID(), n.process.Started()
 	}
+	n.agent.show(n.key, &NodeSnapshot{Spec: n.spec, Status: n.status})
 	b, err := engine.Encode(n.status)
 	if err != nil {
 		n.log.Error("status cannot be encoded", "err", err)

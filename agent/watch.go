@@ -51,16 +51,27 @@ func (n *node) watch(ctx context.Context) {
 			return
 		case <-n.kick:
 			latest := n.latest()
-			if n.mustRestart(latest) {
+			switch {
+			case !n.mustRestart(latest):
+				w.keep(ctx, latest)
+				timer.Reset(0)
+			case !n.refuse(ctx, latest):
 				n.stop(ctx)
 				return
 			}
-			n.spec = latest
-			timer.Reset(0)
 		case <-timer.C:
 			w.look(ctx)
 			timer.Reset(w.next)
 		}
+	}
+}
+
+// keep goes on with the same process under another spec.
+func (w *watch) keep(ctx context.Context, latest engine.NodeSpec) {
+	w.spec = latest
+	if w.status.Refused != 0 {
+		w.status.Refused = 0
+		w.report(ctx, w.state, "")
 	}
 }
 

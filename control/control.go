@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,11 @@ type Cluster struct {
 	Memory  int64  `json:"memory"`  // bytes for each broker; 0: the engine's default
 
 	Metrics string `json:"metrics,omitempty"` // host:port of the first broker's metrics, the others' as with Listen; "": none are shown
+	Store   string `json:"store,omitempty"`   // URL of the object store, as the hosts reach it; "": the agents' own
+
+	// Log says where the brokers keep their logs: "file", on their hosts, or "object", in the object store. "" is "file"; for Ensure it
+	// is as it was. It cannot be changed.
+	Log string `json:"log,omitempty"`
 
 	MaxConnections      int `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
@@ -77,6 +83,9 @@ func (c Cluster) Validate() error {
 			faults = append(faults, fmt.Errorf("%w: %s is the address of %s and of %s", ErrSpec, used.Address, other, used.Use))
 		}
 		taken[used.Address] = used.Use
+	}
+	if c.Log != "" && c.Log != "file" && c.Log != "object" {
+		faults = append(faults, fmt.Errorf("%w: logs are kept as %q; use file or object", ErrSpec, c.Log))
 	}
 	if c.Memory < 0 {
 		faults = append(faults, fmt.Errorf("%w: memory of %d bytes", ErrSpec, c.Memory))
@@ -123,38 +132,8 @@ func address(first string, broker int) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(port+portStep*(broker-1))), nil
 }
 
-// Nodes are the specs of the cluster's brokers when all run on host.
-func (c Cluster) Nodes(host string) ([]engine.NodeSpec, error) {
-	specs := make([]engine.NodeSpec, 0, c.Brokers)
-	for k := 1; k <= c.Brokers; k++ {
-		listen, err := address(c.Listen, k)
-		if err != nil {
-			return nil, err
-		}
-		metrics := ""
-		if c.Metrics != "" {
-			if metrics, err = address(c.Metrics, k); err != nil {
-				return nil, err
-			}
-		}
-		specs = append(specs, engine.NodeSpec{
-			Format:  engine.Format,
-			Host:    host,
-			Cluster: c.Name,
-			ID:      int32(k),
-			Engine:  "express",
-			Zone:    "zone-" + string(rune('a'+(k-1)%3)),
-			Listen:  listen,
-			Memory:  c.Memory,
-			Metrics: metrics,
-
-			MaxConnections:      c.MaxConnections,
-			MaxConnectionsPerIP: c.MaxConnectionsPerIP,
-			Binary:              c.Binary,
-		})
-	}
-	return specs, nil
-}
+// PlaneKey is held, under a lease, by the one process that runs the control plane.
+const PlaneKey = "control/plane"
 
 // clusterPrefix is where the records of clusters lie.
 const clusterPrefix = "control/clusters/"
@@ -168,14 +147,15 @@ func Prefix(cluster string) string { return "clusters/" + cluster + "/" }
 // for concurrent use.
 type Plane struct {
 	store kv.KV
-	host  string
+	self  engine.Host
 	clock clock.Clock
 	log   *slog.Logger
 }
 
-// New makes a control plane that places nodes on host.
-func New(store kv.KV, host string, clk clock.Clock, log *slog.Logger) *Plane {
-	return &Plane{store: store, host: host, clock: clk, log: log}
+// New makes a control plane that places nodes on the hosts that have an agent, and
+// on self, whose agent lives and dies with it.
+func New(store kv.KV, self engine.Host, clk clock.Clock, log *slog.Logger) *Plane {
+	return &Plane{store: store, self: self, clock: clk, log: log}
 }
 
 // Ensure makes the cluster exist as described and returns it as it is: its
@@ -190,8 +170,15 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 		if err != nil && !errors.Is(err, ErrNoCluster) {
 			return Cluster{}, err
 		}
+		if err == nil && asked.Log != "" && asked.Log != cmp.Or(old.Log, "file") {
+			return Cluster{}, fmt.Errorf("%w: cluster %s keeps its logs as %q since it was made, and cannot be told to as %q",
+				ErrSpec, asked.Name, cmp.Or(old.Log, "file"), asked.Log)
+		}
 		c = merge(old, asked)
 		if err := c.Validate(); err != nil {
+			return Cluster{}, err
+		}
+		if err := p.fits(ctx, c); err != nil {
 			return Cluster{}, err
 		}
 		if c == old {
@@ -205,19 +192,8 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 			return Cluster{}, err
 		}
 	}
-	specs, err := c.Nodes(p.host)
-	if err != nil {
-		return Cluster{}, err
-	}
-	wanted := make(map[string]bool, len(specs))
-	for _, s := range specs {
-		wanted[s.Key()] = true
-		// While an operation is under way, a spec that is missing is its to make, or was its to delete.
-		if err := p.place(ctx, s, c.Operation == 0); err != nil {
-			return Cluster{}, err
-		}
-	}
-	return c, p.removeOthers(ctx, c.Name, wanted)
+	// While an operation is under way, a spec that is missing is its to make, or was its to delete.
+	return c, p.arrange(ctx, c, func(int32) bool { return c.Operation == 0 }, true)
 }
 
 // merge is what a cluster is to be after it was old (the zero Cluster: there was
@@ -225,6 +201,9 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 func merge(old, asked Cluster) Cluster {
 	c := asked
 	c.Format = format
+	if old.Name != "" {
+		c.Log = old.Log
+	}
 	c.Wanted, c.Binary, c.Operation, c.Operations = old.Wanted, old.Binary, old.Operation, old.Operations
 	switch {
 	case asked.Brokers == 0:
@@ -238,17 +217,6 @@ func merge(old, asked Cluster) Cluster {
 		}
 	}
 	return c
-}
-
-// place writes the spec of a node; where there is none only if create says so.
-// What an operation has written into it stays.
-func (p *Plane) place(ctx context.Context, s engine.NodeSpec, create bool) error {
-	return p.edit(ctx, s.Key(), create, func(old *engine.NodeSpec) {
-		if old.ID != 0 {
-			s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
-		}
-		*old = s
-	})
 }
 
 // Cluster returns the record of a cluster, or ErrNoCluster.
@@ -324,21 +292,4 @@ func (p *Plane) edit(ctx context.Context, key string, create bool, change func(*
 			return err
 		}
 	}
-}
-
-func (p *Plane) removeOthers(ctx context.Context, cluster string, wanted map[string]bool) error {
-	items, _, err := p.store.List(ctx, engine.SpecPrefix(p.host)+cluster+"/")
-	if err != nil {
-		return fmt.Errorf("list nodes of %s: %w", cluster, err)
-	}
-	for _, item := range items {
-		if wanted[item.Key] {
-			continue
-		}
-		_, err := p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(item.Key, item.ModRev)}, []kv.Op{kv.Delete(item.Key)})
-		if err != nil && !errors.Is(err, kv.ErrConflict) {
-			return fmt.Errorf("remove node %s: %w", item.Key, err)
-		}
-	}
-	return nil
 }

@@ -21,7 +21,7 @@ func must(t *testing.T, err error) {
 }
 
 func newPlane(store kv.KV) *control.Plane {
-	return control.New(store, "h", clock.System{}, slog.New(slog.DiscardHandler))
+	return control.New(store, engine.Host{Name: "h"}, clock.System{}, slog.New(slog.DiscardHandler))
 }
 
 func ensure(plane *control.Plane, c control.Cluster) error {
@@ -143,5 +143,30 @@ func TestReadinessFollowsReports(t *testing.T) {
 			reason = "exited with code 1"
 		}
 		expect(c.ready, reason)
+	}
+}
+
+func TestWhereLogsAreKeptIsFixed(t *testing.T) {
+	for kind, others := range map[string][]string{"": {"object"}, "file": {"object"}, "object": {"file"}} {
+		store := kv.NewMemory()
+		plane := newPlane(store)
+		c := control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092", Log: kind}
+		must(t, ensure(plane, c))
+		for _, again := range []string{kind, ""} { // not said: as it was
+			c.Log = again
+			must(t, ensure(plane, c))
+			if got := specs(t, store); got[0].Log != kind {
+				t.Errorf("made with %q, ensured with %q: %q", kind, again, got[0].Log)
+			}
+		}
+		for _, other := range append(others, "paper") {
+			c.Log = other
+			if err := ensure(plane, c); !errors.Is(err, control.ErrSpec) {
+				t.Errorf("made with %q, ensured with %q: %v", kind, other, err)
+			}
+		}
+	}
+	if err := ensure(newPlane(kv.NewMemory()), control.Cluster{Name: "c", Brokers: 1, Listen: "127.0.0.1:9092", Log: "paper"}); !errors.Is(err, control.ErrSpec) {
+		t.Error(err)
 	}
 }

@@ -24,7 +24,13 @@
 //	    something after all is started again.
 //	C6  At most one broker of a cluster is down at a time because of a roll or
 //	    an upgrade, and the next one follows only when all others serve.
+//	C7  A broker stays on the host where it was placed, with or without an agent
+//	    there: its log may be there, and its process may run. No two brokers are
+//	    given one address.
+//	C8  What an agent reported counts only while its host has one. An operation
+//	    does not begin where it would wait for a host without, and waits for one
+//	    that is lost meanwhile.
 //
-// Files: control.go (clusters), status.go (reports), operation.go (operations
+// Files: control.go (clusters), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations
 // and their records), run.go (the runner), steps.go (what a step does).
 package control

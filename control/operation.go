@@ -16,6 +16,8 @@ import (
 var (
 	// ErrBusy: another operation on the cluster is under way; the message names it.
 	ErrBusy = errors.New("another operation is under way")
+	// ErrLost: what is asked for needs a host that has no agent; the message names it.
+	ErrLost = errors.New("a host is away")
 	// ErrNoOperation: the cluster has no operation of this number, or forgot it.
 	ErrNoOperation = errors.New("no such operation")
 )
@@ -118,7 +120,7 @@ func plan(c Cluster, r Request) ([]Step, error) {
 
 // Begin saves an operation, which Run then does, and returns it. A cluster that
 // is what the request asks for gets none: the answer is Done and has number 0.
-// It returns ErrNoCluster, ErrBusy, or ErrSpec for what cannot be.
+// It returns ErrNoCluster, ErrBusy, ErrLost, or ErrSpec for what cannot be.
 func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation, error) {
 	for {
 		c, rev, err := p.read(ctx, cluster)
@@ -130,6 +132,9 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 		}
 		op := Operation{Format: format, Number: c.Operations + 1, Cluster: cluster, Request: r, State: Running, Began: p.clock.Now().UTC()}
 		if op.Steps, err = plan(c, r); err != nil {
+			return Operation{}, err
+		}
+		if err := p.possible(ctx, c, r); err != nil {
 			return Operation{}, err
 		}
 		if len(op.Steps) == 0 {
@@ -151,6 +156,25 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 		}
 		return op, err
 	}
+}
+
+// possible refuses what would wait for a host without an agent, or finds no place.
+func (p *Plane) possible(ctx context.Context, c Cluster, r Request) error {
+	if r.Kind == Scale && r.Brokers > c.Brokers {
+		c.Brokers = r.Brokers
+		return p.fits(ctx, c)
+	}
+	nodes, err := p.Nodes(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, n := range nodes {
+		if n.Lost && (r.Kind != Scale || int(n.Spec.ID) > r.Brokers) {
+			faults = append(faults, fmt.Errorf("%w: broker %d: %s", ErrLost, n.Spec.ID, n.away()))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (p *Plane) busy(ctx context.Context, c Cluster) error {

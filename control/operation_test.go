@@ -26,6 +26,7 @@ type host struct {
 	owners  map[int32]int             // partitions by broker
 	late    int                       // partitions that come to a broker between its drain and its end
 	broken  string                    // a program that does not start
+	missing string                    // a program that this host does not have
 	faults  []string
 	maxDown int // brokers that were down at a time, after having served
 	began   []string
@@ -92,6 +93,8 @@ func (h *host) act(s engine.NodeSpec) {
 			h.late = 0
 		}
 		delete(h.running, s.ID)
+	case runs && h.missing != "" && s.Binary == h.missing:
+		return // it runs on; report says so
 	case !runs || old.Round != s.Round || old.Binary != s.Binary:
 		if runs {
 			h.began = append(h.began, fmt.Sprintf("%d %s", s.ID, s.Binary))
@@ -128,8 +131,11 @@ func (h *host) report() {
 		case h.broken != "" && running.Binary == h.broken:
 			st.State, st.Message = engine.Failed, "exited with code 1"
 			down++
-		case spec.ID == 1 && running.Count != 0:
+		case running.Count != 0:
 			h.lastOwners, h.lastCounted = maps.Clone(h.owners), running.Count
+		}
+		if runs && h.missing != "" && spec.Binary == h.missing {
+			st.Refused, st.Message = spec.Round, "no such file"
 		}
 		if spec.ID == 1 && st.State == engine.Ready {
 			st.Owners, st.Counted = h.lastOwners, h.lastCounted
@@ -303,6 +309,50 @@ func TestUpgradeThatDoesNotServeIsTakenBack(t *testing.T) {
 		}
 		if o.host.maxDown > 1 || o.specs[0].Binary != "" || o.specs[1].Binary != "" {
 			t.Fatalf("%d down at a time; specs %+v", o.host.maxDown, o.specs)
+		}
+	})
+}
+
+func TestUpgradeToAProgramThatAHostLacksStopsNothing(t *testing.T) {
+	owners := func() map[int32]int { return map[int32]int{1: 1, 2: 1} }
+	everyCut(t, 2, owners, control.Request{Kind: control.Upgrade, Binary: "/new"}, func(h *host) { h.missing = "/new" }, func(t *testing.T, o outcome) {
+		op := o.ops[0]
+		if op.State != control.Failed || !strings.Contains(op.Error, "no such file") || !strings.Contains(op.Error, "host h") {
+			t.Fatalf("operation %+v", op)
+		}
+		if len(o.host.began) != 0 || o.specs[0].Binary != "" || o.specs[0].Round != 0 || o.specs[1].Round != 0 {
+			t.Fatalf("restarted %v; specs %+v", o.host.began, o.specs)
+		}
+	})
+}
+
+// A roll does not go on while a host is lost, whatever its agent reported last.
+func TestRollWaitsForAHostThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := kv.NewMemory()
+		defer func() { must(t, store.Close()) }()
+		ctx, cancel := context.WithCancel(context.Background())
+		var wait sync.WaitGroup
+		defer wait.Wait()
+		defer cancel()
+		join(t, store, "i")
+		must(t, ensure(newPlane(store), control.Cluster{Name: "c", Brokers: 2, Listen: "127.0.0.1:9092"}))
+		h := newHost(t, store, map[int32]int{1: 1, 2: 1})
+		wait.Go(func() { h.run(ctx) })
+		serves, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready})
+		must(t, err)
+		put(t, store, engine.NodeSpec{Host: "i", Cluster: "c", ID: 2}.StatusKey(), string(serves))
+		synctest.Wait()
+		plane := newPlane(store)
+		op, err := plane.Begin(ctx, "c", control.Request{Kind: control.Roll})
+		must(t, err)
+		leave(t, store, "i")
+		wait.Go(func() { must(t, plane.Run(ctx)) })
+		time.Sleep(time.Hour)
+		op, err = plane.Operation(ctx, "c", op.Number)
+		must(t, err)
+		if len(h.began) != 0 || op.State != control.Running || !strings.Contains(op.Steps[0].Detail, "millrace agent --name i") {
+			t.Errorf("restarted %v, operation %+v", h.began, op)
 		}
 	})
 }

@@ -15,26 +15,31 @@ import (
 // Node is what should run, and what became of it.
 type Node struct {
 	Spec   engine.NodeSpec   `json:"spec"`
-	Status engine.NodeStatus `json:"status"` // the zero value: nothing was reported yet
+	Status engine.NodeStatus `json:"status"`         // the zero value: nothing was reported yet
+	Lost   bool              `json:"lost,omitempty"` // its host has no agent: Status is old, and nothing asked for is done
 }
 
 // Ready says that the node serves, as the process that its spec asks for.
 func (n Node) Ready() bool {
-	return n.Status.State == engine.Ready && n.Status.Round == n.Spec.Round && !n.Spec.Stopped
+	return !n.Lost && n.Status.State == engine.Ready && n.Status.Round == n.Spec.Round && !n.Spec.Stopped
 }
 
 // Nodes returns the nodes of a cluster by broker id.
 func (p *Plane) Nodes(ctx context.Context, cluster string) ([]Node, error) {
-	items, _, err := p.store.List(ctx, engine.SpecPrefix(p.host)+cluster+"/")
+	hosts, err := p.Hosts(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list nodes of %s: %w", cluster, err)
+		return nil, err
 	}
-	nodes := make([]Node, 0, len(items))
-	for _, item := range items {
-		var n Node
-		if n.Spec, err = engine.Decode[engine.NodeSpec](item.Value); err != nil {
-			return nil, fmt.Errorf("%s: %w", item.Key, err)
+	specs, err := p.specs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var nodes []Node
+	for _, spec := range specs {
+		if spec.Cluster != cluster {
+			continue
 		}
+		n := Node{Spec: spec, Lost: !slices.ContainsFunc(hosts, func(h engine.Host) bool { return h.Name == spec.Host })}
 		status, err := p.store.Get(ctx, n.Spec.StatusKey())
 		if err != nil && !errors.Is(err, kv.ErrNotFound) {
 			return nil, fmt.Errorf("read %s: %w", n.Spec.StatusKey(), err)
@@ -54,6 +59,7 @@ func (p *Plane) Nodes(ctx context.Context, cluster string) ([]Node, error) {
 type Readiness struct {
 	Ready   bool     // every node that should run serves
 	Reasons []string // one line for each node that does not, and why
+	Nodes   []Node   // what was looked at
 }
 
 // Readiness reads what the agents last reported of a cluster's nodes.
@@ -62,7 +68,7 @@ func (p *Plane) Readiness(ctx context.Context, cluster string) (Readiness, error
 	if err != nil {
 		return Readiness{}, err
 	}
-	r := Readiness{}
+	r := Readiness{Nodes: nodes}
 	running := 0
 	for _, n := range nodes {
 		if n.Spec.Stopped {
@@ -83,6 +89,8 @@ func (p *Plane) Readiness(ctx context.Context, cluster string) (Readiness, error
 // reason is empty for a node that serves.
 func (n Node) reason() string {
 	switch {
+	case n.Lost:
+		return fmt.Sprintf("broker %d of cluster %s: %s", n.Spec.ID, n.Spec.Cluster, n.away())
 	case n.Status.State == engine.Ready:
 		return ""
 	case n.Status.State == "":
@@ -95,6 +103,11 @@ func (n Node) reason() string {
 	return text
 }
 
+// away says what became of a node whose host has no agent, and what to do.
+func (n Node) away() string {
+	return fmt.Sprintf("no agent looks after its host %s; start one there: millrace agent --name %s", n.Spec.Host, n.Spec.Host)
+}
+
 // lookEvery bounds how long a report that no watch has shown goes unseen.
 const lookEvery = time.Second
 
@@ -103,7 +116,7 @@ const lookEvery = time.Second
 func (p *Plane) await(ctx context.Context, cluster string, done func([]Node) (bool, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes := p.store.Watch(ctx, engine.StatusPrefix(p.host), 0)
+	changes := p.store.Watch(ctx, engine.AllStatuses, 0)
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -120,7 +133,7 @@ func (p *Plane) await(ctx context.Context, cluster string, done func([]Node) (bo
 		case <-ticker.C:
 		case _, ok := <-changes:
 			if !ok {
-				changes = p.store.Watch(ctx, engine.StatusPrefix(p.host), 0)
+				changes = p.store.Watch(ctx, engine.AllStatuses, 0)
 			}
 		}
 	}

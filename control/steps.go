@@ -79,15 +79,32 @@ func (r *run) do(ctx context.Context) error {
 	return fmt.Errorf("%w: this version does not know the action %q", errRefused, r.step.Action)
 }
 
-// key is where the spec of a broker lies.
-func (r *run) key(id int32) string {
-	return engine.NodeSpec{Host: r.plane.host, Cluster: r.op.Cluster, ID: id}.Key()
+// spec is that of a broker; ok is false where there is none.
+func (r *run) spec(ctx context.Context, id int32) (s engine.NodeSpec, ok bool, err error) {
+	specs, err := r.plane.specs(ctx)
+	if err != nil {
+		return s, false, err
+	}
+	i := slices.IndexFunc(specs, func(s engine.NodeSpec) bool { return s.Cluster == r.op.Cluster && s.ID == id })
+	if i < 0 {
+		return s, false, nil
+	}
+	return specs[i], true, nil
+}
+
+// edit changes the spec of a broker, if there is one.
+func (r *run) edit(ctx context.Context, id int32, change func(*engine.NodeSpec)) error {
+	s, ok, err := r.spec(ctx, id)
+	if err != nil || !ok {
+		return err
+	}
+	return r.plane.edit(ctx, s.Key(), false, change)
 }
 
 // each changes the specs of the step's brokers.
 func (r *run) each(ctx context.Context, change func(*engine.NodeSpec)) error {
 	for _, id := range r.step.Brokers {
-		if err := r.plane.edit(ctx, r.key(id), false, change); err != nil {
+		if err := r.edit(ctx, id, change); err != nil {
 			return err
 		}
 	}
@@ -99,9 +116,13 @@ func (r *run) serving(ctx context.Context, brokers []int32) error {
 	return r.plane.await(ctx, r.op.Cluster, func(nodes []Node) (bool, error) {
 		var waiting []string
 		for _, n := range nodes {
-			if slices.Contains(brokers, n.Spec.ID) && !n.Ready() {
-				waiting = append(waiting, waits(n))
+			if !slices.Contains(brokers, n.Spec.ID) || n.Ready() {
+				continue
 			}
+			if n.Status.Refused != 0 && n.Status.Refused == n.Spec.Round && !n.Lost {
+				return false, fmt.Errorf("%w: broker %d on host %s: %s", errUnusable, n.Spec.ID, n.Spec.Host, n.Status.Message)
+			}
+			waiting = append(waiting, waits(n))
 		}
 		if len(waiting) == 0 {
 			r.step.Detail = ""
@@ -114,6 +135,8 @@ func (r *run) serving(ctx context.Context, brokers []int32) error {
 // waits says why a broker that should serve does not yet.
 func waits(n Node) string {
 	switch {
+	case n.Lost:
+		return fmt.Sprintf("broker %d: %s", n.Spec.ID, n.away())
 	case n.Status.Round != n.Spec.Round:
 		return fmt.Sprintf("broker %d hands over and stops", n.Spec.ID)
 	case n.Status.Message != "":
@@ -123,16 +146,12 @@ func waits(n Node) string {
 }
 
 func (r *run) start(ctx context.Context) error {
-	specs, err := r.cluster.Nodes(r.plane.host)
-	if err != nil {
+	err := r.plane.arrange(ctx, r.cluster, func(id int32) bool { return slices.Contains(r.step.Brokers, id) }, false)
+	if errors.Is(err, ErrSpec) {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	for _, s := range specs {
-		if slices.Contains(r.step.Brokers, s.ID) {
-			if err := r.plane.place(ctx, s, true); err != nil {
-				return err
-			}
-		}
+	if err != nil {
+		return err
 	}
 	return r.serving(ctx, r.step.Brokers)
 }
@@ -157,12 +176,16 @@ func (r *run) restart(ctx context.Context) error {
 	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
 		return err
 	}
-	if !upgrade {
-		return r.serving(ctx, r.step.Brokers)
+	limited := ctx
+	if upgrade {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, upgradePatience)
+		defer cancel()
 	}
-	limited, cancel := context.WithTimeout(ctx, upgradePatience)
-	defer cancel()
 	err := r.serving(limited, r.step.Brokers)
+	if errors.Is(err, errUnusable) {
+		return r.unchanged(ctx, err)
+	}
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
@@ -174,26 +197,65 @@ func (r *run) restart(ctx context.Context) error {
 	return fmt.Errorf("%w: with the new program, %s; it runs the former one again", errRefused, cause)
 }
 
-// witness is the broker that counts: it stays whatever is scaled.
-const witness = 1
+// errUnusable: a host cannot run the new program.
+var errUnusable = errors.New("the program cannot be run on its host")
 
-// count asks the witness who owns what, and calls done with each answer that it
-// gives from now on until done says so. It asks no longer when it returns.
-func (r *run) count(ctx context.Context, done func(owners map[int32]int) (bool, error)) error {
-	item, err := r.plane.store.Get(ctx, r.key(witness))
+// unchanged gives the brokers the specs back that their processes run by: a host refused the new program and nothing was stopped.
+func (r *run) unchanged(ctx context.Context, cause error) error {
+	nodes, err := r.plane.Nodes(ctx, r.op.Cluster)
 	if err != nil {
-		return fmt.Errorf("read node %s: %w", r.key(witness), err)
+		return err
 	}
-	ask := func(number int64) error {
-		return r.plane.edit(ctx, r.key(witness), false, func(s *engine.NodeSpec) { s.Count = number })
+	for _, n := range nodes {
+		if !slices.Contains(r.step.Brokers, n.Spec.ID) {
+			continue
+		}
+		if err := r.edit(ctx, n.Spec.ID, func(s *engine.NodeSpec) { s.Round, s.Binary = n.Status.Round, r.cluster.Binary }); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w; it runs the former one", errRefused, cause)
+}
+
+// errWitness: the broker that counts is gone; another can, when the step is done again.
+var errWitness = errors.New("the broker that counts partitions is away")
+
+// witness is the broker that counts: the first that serves and stays.
+func (r *run) witness(ctx context.Context) (Node, error) {
+	nodes, err := r.plane.Nodes(ctx, r.op.Cluster)
+	if err != nil {
+		return Node{}, err
+	}
+	for _, n := range nodes {
+		if n.Ready() && !slices.Contains(r.step.Brokers, n.Spec.ID) {
+			return n, nil
+		}
+	}
+	return Node{}, fmt.Errorf("%w: none serves", errWitness)
+}
+
+// count asks a witness who owns what, and calls done with each answer that it
+// gives from now on until done says so. Nobody is asked any longer when it returns.
+func (r *run) count(ctx context.Context, done func(owners map[int32]int) (bool, error)) error {
+	w, err := r.witness(ctx)
+	if err != nil {
+		return err
+	}
+	item, err := r.plane.store.Get(ctx, w.Spec.Key())
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", w.Spec.Key(), err)
 	}
 	number := item.ModRev + 1 // never used before, because the spec changes with it
-	if err := ask(number); err != nil {
+	if err := r.plane.edit(ctx, w.Spec.Key(), false, func(s *engine.NodeSpec) { s.Count = number }); err != nil {
 		return err
 	}
 	err = r.plane.await(ctx, r.op.Cluster, func(nodes []Node) (bool, error) {
 		for _, n := range nodes {
-			if n.Spec.ID == witness && n.Ready() && n.Status.Counted == number {
+			switch {
+			case n.Spec.ID != w.Spec.ID:
+			case n.Lost:
+				return false, fmt.Errorf("%w: broker %d", errWitness, n.Spec.ID)
+			case n.Ready() && n.Status.Counted == number:
 				return done(n.Status.Owners)
 			}
 		}
@@ -202,7 +264,18 @@ func (r *run) count(ctx context.Context, done func(owners map[int32]int) (bool, 
 	if ctx.Err() != nil {
 		return err
 	}
-	return errors.Join(err, ask(0))
+	return errors.Join(err, r.uncount(ctx))
+}
+
+// uncount tells every broker to count no longer, one that was asked before a crash included.
+func (r *run) uncount(ctx context.Context) error {
+	specs, err := r.plane.specs(ctx)
+	for _, s := range specs {
+		if err == nil && s.Cluster == r.op.Cluster && s.Count != 0 {
+			err = r.plane.edit(ctx, s.Key(), false, func(s *engine.NodeSpec) { s.Count = 0 })
+		}
+	}
+	return err
 }
 
 // even is done when no broker leads more than a few partitions more than another,
@@ -233,7 +306,8 @@ func balanced(owners map[int32]int, n int) bool {
 		least, most = min(least, owners[id]), max(most, owners[id])
 		total += owners[id]
 	}
-	return most-least <= max(few, total/n/share)
+	starved := least == 0 && total > n
+	return most-least <= max(few, total/n/share) && !starved
 }
 
 // spread is for people: "leaders: 12, 11, 12".
@@ -312,6 +386,9 @@ func (r *run) reported(ctx context.Context, state engine.NodeState) error {
 			if !slices.Contains(r.step.Brokers, n.Spec.ID) || n.Status.State == state || n.Status.State == engine.Removed {
 				continue
 			}
+			if n.Lost {
+				return false, r.say(ctx, "broker %d: %s", n.Spec.ID, n.away())
+			}
 			if n.Status.Message != "" {
 				return false, r.say(ctx, "broker %d: %s", n.Spec.ID, n.Status.Message)
 			}
@@ -329,13 +406,16 @@ func (r *run) remove(ctx context.Context) error {
 		return err
 	}
 	for _, id := range r.step.Brokers {
-		spec := engine.NodeSpec{Host: r.plane.host, Cluster: r.op.Cluster, ID: id}
-		if _, err := r.plane.store.Txn(ctx, nil, []kv.Op{kv.Delete(spec.Key())}); err != nil {
-			return fmt.Errorf("remove node %s: %w", spec.Key(), err)
+		spec, ok, err := r.spec(ctx, id)
+		if err != nil {
+			return err
 		}
-		// The agent may write once more when its supervisor ends; that says what is true.
-		if _, err := r.plane.store.Txn(ctx, nil, []kv.Op{kv.Delete(spec.StatusKey())}); err != nil {
-			return fmt.Errorf("remove %s: %w", spec.StatusKey(), err)
+		if !ok {
+			continue
+		}
+		// The agent may write the status once more when its supervisor ends; that says what is true.
+		if _, err := r.plane.store.Txn(ctx, nil, []kv.Op{kv.Delete(spec.Key()), kv.Delete(spec.StatusKey())}); err != nil {
+			return fmt.Errorf("remove node %s: %w", spec.Key(), err)
 		}
 	}
 	return nil

@@ -1,8 +1,9 @@
 // Package engine is what the control plane, the agents and the broker engines
 // say to each other: which broker process should run where (NodeSpec), what
-// became of it (NodeStatus), and what an engine must be able to do (Engine).
+// became of it (NodeStatus), which hosts there are (Host), and what an engine
+// must be able to do (Engine).
 //
-// Flow: the control plane writes a NodeSpec, the agent of that host makes it so
+// Flow: an agent writes a Host; the control plane writes a NodeSpec, the agent of that host makes it so
 // with the Engine that the spec names and writes a NodeStatus back. The two are
 // one-way streets: the control plane never calls an agent, and an agent never
 // changes a spec.
@@ -39,6 +40,8 @@ type NodeSpec struct {
 	Stopped bool   `json:"stopped"` // keep the node, but do not run it
 
 	Metrics string `json:"metrics,omitempty"` // host:port at which the node shows its metrics; "": it shows none
+	Log     string `json:"log,omitempty"`     // where the cluster keeps its logs, "file" or "object"; "": "file"
+	Store   string `json:"store,omitempty"`   // URL of the cluster's object store, for an agent that was told none
 
 	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
@@ -74,6 +77,7 @@ type NodeStatus struct {
 
 	Round   int64         `json:"round,omitempty"`   // that the process was started for
 	Owners  map[int32]int `json:"owners,omitempty"`  // partitions of the cluster by the id of their owner, as this node sees it; nil: not counted
+	Refused int64         `json:"refused,omitempty"` // round whose program this host cannot run; the process of Round runs on, Message says why
 	Counted int64         `json:"counted,omitempty"` // NodeSpec.Count that stood there before Owners were counted
 }
 
@@ -86,16 +90,25 @@ func (s NodeSpec) StatusKey() string {
 }
 
 // SpecPrefix is where the specs of one host lie.
-func SpecPrefix(host string) string { return "nodes/" + host + "/" }
+func SpecPrefix(host string) string { return AllSpecs + host + "/" }
 
 // StatusPrefix is where the statuses of one host lie.
-func StatusPrefix(host string) string { return "status/" + host + "/" }
+func StatusPrefix(host string) string { return AllStatuses + host + "/" }
+
+// AllSpecs and AllStatuses are where those of all hosts lie.
+const (
+	AllSpecs    = "nodes/"
+	AllStatuses = "status/"
+)
+
+// Record is what lies in etcd.
+type Record interface{ NodeSpec | NodeStatus | Host }
 
 // Encode gives the stored form.
-func Encode[T NodeSpec | NodeStatus](v T) ([]byte, error) { return json.Marshal(v) }
+func Encode[T Record](v T) ([]byte, error) { return json.Marshal(v) }
 
 // Decode reads what Encode gave. It returns ErrNewer for a newer format.
-func Decode[T NodeSpec | NodeStatus](b []byte) (T, error) {
+func Decode[T Record](b []byte) (T, error) {
 	var v T
 	var head struct {
 		Format int `json:"format"`
@@ -117,6 +130,8 @@ type Engine interface {
 	// Command gives the program and its arguments that run the node in the
 	// foreground until it gets SIGTERM.
 	Command(spec NodeSpec) (path string, args []string, err error)
+	// Usable says why the program that the spec names cannot be run on this host. ctx bounds it.
+	Usable(ctx context.Context, spec NodeSpec) error
 	// Check says what keeps a node that does not run from being started, such as another process at its addresses: what that
 	// one answers to Probe would be taken for the node's.
 	Check(ctx context.Context, spec NodeSpec) error

@@ -51,6 +51,15 @@ func handleOperations(mux *http.ServeMux, i *installation) {
 		nodes, err := i.plane.Nodes(r.Context(), c.Name)
 		return http.StatusOK, map[string]any{"cluster": c, "nodes": nodes}, err
 	})
+	handle("GET /v1/clusters/{cluster}/hosts", func(r *http.Request) (int, any, error) {
+		c, err := i.plane.Cluster(r.Context(), r.PathValue("cluster"))
+		if err != nil {
+			return 0, nil, err
+		}
+		states, err := i.plane.HostStates(r.Context(), c.Name)
+		return http.StatusOK, map[string]any{"hosts": states}, err
+	})
+	handleAudits(handle, i)
 	handle("GET /v1/clusters/{cluster}/operations", func(r *http.Request) (int, any, error) {
 		all, err := i.plane.OperationsOf(r.Context(), r.PathValue("cluster"))
 		return http.StatusOK, map[string]any{"operations": all}, err
@@ -106,7 +115,7 @@ func statusOf(err error) int {
 		return http.StatusForbidden
 	case errors.Is(err, control.ErrNoCluster), errors.Is(err, control.ErrNoOperation):
 		return http.StatusNotFound
-	case errors.Is(err, control.ErrBusy):
+	case errors.Is(err, control.ErrBusy), errors.Is(err, control.ErrLost):
 		return http.StatusConflict
 	case errors.Is(err, control.ErrSpec):
 		return http.StatusBadRequest
@@ -157,7 +166,7 @@ func checkProgram(ctx context.Context, path string) error {
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o100 == 0:
 		return errors.New("not a program")
 	case !ok || int(stat.Uid) != os.Getuid() && stat.Uid != 0, info.Mode().Perm()&groupOrOthersWrite != 0:
-		return errors.New("it must belong to the user that runs `millrace serve`, or to root, and nobody else may be able to write it")
+		return errors.New("it must belong to the user that runs `millrace serve` and `millrace agent`, or to root, and nobody else may be able to write it")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

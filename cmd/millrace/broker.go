@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +19,9 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/cmd/terminal"
 	"millrace/control"
+	"millrace/express/catalog"
 	"millrace/express/node"
 )
 
@@ -31,9 +34,10 @@ type brokerConfig struct {
 	zone    string
 	listen  string
 	data    string
-	etcd    string
+	etcd    etcdConfig
 	store   string
 	metrics string
+	wal     string
 	memory  int64
 	drain   time.Duration
 
@@ -62,13 +66,41 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.zone, "zone", "", "availability zone")
 	flags.StringVar(&cfg.listen, "listen", "", "address of the PLAINTEXT listener, HOST:PORT")
 	flags.StringVar(&cfg.data, "data", "", "directory of the broker's log")
-	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of etcd, separated by commas")
+	flags.StringVar(&cfg.etcd.urls, "etcd", "", "URLs of etcd, separated by commas")
+	cfg.etcd.tlsFlags(flags)
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address to show metrics at, HOST:PORT; empty: none are shown, and clients are asked for none")
+	flags.StringVar(&cfg.wal, "wal", "file", walUsage)
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
 	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for other brokers to take over; 0: not at all")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	return cmd
+}
+
+// walUsage says what --wal is for.
+const walUsage = "where brokers keep their logs: file, on their host's disk, or object, in the object store, from where others take over"
+
+// Each object of a log costs a request, so they gather a while; a file's costs a sync.
+const (
+	gatherFiles  = 5 * time.Millisecond
+	gatherBucket = 20 * time.Millisecond
+	hedgeBucket  = 500 * time.Millisecond
+)
+
+// gather is the least time between two objects of the broker's log.
+func (c *brokerConfig) gather() time.Duration {
+	if strings.HasPrefix(c.store, "s3:") {
+		return gatherBucket
+	}
+	return gatherFiles
+}
+
+// hedge is when a second request for an object of the log runs beside one that takes long: a bucket has some, a folder none.
+func (c *brokerConfig) hedge() time.Duration {
+	if strings.HasPrefix(c.store, "s3:") {
+		return hedgeBucket
+	}
+	return 0
 }
 
 // connectionFlags adds the bounds on a broker's connections.
@@ -86,7 +118,10 @@ func (c *brokerConfig) validate() error {
 	}
 	required("--cluster", c.cluster)
 	required("--data", c.data)
-	required("--etcd", c.etcd)
+	required("--etcd", c.etcd.urls)
+	if err := c.etcd.validate("--etcd"); err != nil {
+		faults = append(faults, err)
+	}
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		faults = append(faults, fmt.Errorf("--listen %q: use HOST:PORT", c.listen))
 	}
@@ -95,6 +130,9 @@ func (c *brokerConfig) validate() error {
 	}
 	if err := checkStore(c.store); err != nil {
 		faults = append(faults, fmt.Errorf("--store %q: %w", c.store, err))
+	}
+	if c.wal != string(catalog.LogFile) && c.wal != string(catalog.LogObject) {
+		faults = append(faults, fmt.Errorf("--wal %q: use file or object", c.wal))
 	}
 	if c.id < 1 {
 		faults = append(faults, fmt.Errorf("--id %d: broker ids begin at 1", c.id))
@@ -109,7 +147,7 @@ func (c *brokerConfig) validate() error {
 		faults = append(faults, errors.New("--max-connections and --max-connections-per-ip must not be negative"))
 	}
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("%w:\n%w", errUsage, err)
+		return fmt.Errorf("%w:\n%w", terminal.ErrUsage, err)
 	}
 	return nil
 }
@@ -157,7 +195,7 @@ func brokerSignals(ctx context.Context) (stopping context.Context, drain, hurry 
 // broker runs one express broker until ctx ends; drain and hurry are those of node.World.
 func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan struct{}) (err error) {
 	debug.SetMemoryLimit(cfg.memory)
-	log := slog.New(slog.NewJSONHandler(a.errOut, nil)).With("broker", cfg.id)
+	log := slog.New(slog.NewJSONHandler(a.ErrOut, nil)).With("broker", cfg.id)
 	fs := disk.OS("")
 	store, objects, closeStores, err := openStores(ctx, cfg.etcd, cfg.store, cfg.cluster, cfg.memory, fs)
 	if err != nil {
@@ -171,6 +209,8 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 		Dir:    cfg.data,
 		Prefix: control.Prefix(cfg.cluster),
 		Memory: cfg.memory,
+		Log:    catalog.LogKind(cfg.wal),
+		Gather: cfg.gather(), Hedge: cfg.hedge(),
 
 		Metrics:             cfg.metrics,
 		DrainTimeout:        cfg.drain,

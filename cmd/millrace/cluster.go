@@ -8,12 +8,14 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"millrace/cmd/terminal"
 )
 
 func (a *app) clusterCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "cluster", Short: "Look at a cluster, scale, roll and upgrade it", Args: cobra.NoArgs}
-	a.clientFlags(cmd)
-	cmd.AddCommand(a.clusterDescribe(), a.clusterScale(), a.clusterRoll(), a.clusterUpgrade(), a.clusterOperations())
+	cmd := &cobra.Command{Use: "cluster", Short: "Look at a cluster and its hosts, scale, roll and upgrade it", Args: cobra.NoArgs}
+	a.ClientFlags(cmd)
+	cmd.AddCommand(a.clusterDescribe(), a.clusterScale(), a.clusterRoll(), a.clusterUpgrade(), a.clusterOperations(), a.clusterHosts())
 	return cmd
 }
 
@@ -39,7 +41,7 @@ func (a *app) clusterDescribe() *cobra.Command {
 		Example: "  millrace cluster describe\n  millrace cluster describe --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				m, err := c.Metadata(cmd.Context())
 				if err != nil {
 					return fmt.Errorf("describe cluster: %w", err)
@@ -61,8 +63,8 @@ func (a *app) clusterDescribe() *cobra.Command {
 					}
 					lines = append(lines, table.Row{r.ID, fmt.Sprintf("%s:%d", r.Host, r.Port), r.Rack, role})
 				}
-				a.say("Cluster %s: %d broker(s), %d topic(s), %d partition(s)", row.ID, len(row.Brokers), row.Topics, row.Partitions)
-				return a.print(row, table.Row{"Broker", "Address", "Zone", "Role"}, lines)
+				a.Say("Cluster %s: %d broker(s), %d topic(s), %d partition(s)", row.ID, len(row.Brokers), row.Topics, row.Partitions)
+				return a.Print(row, table.Row{"Broker", "Address", "Zone", "Role"}, lines)
 			})
 		},
 	}
@@ -82,10 +84,10 @@ func (a *app) versionCommand() *cobra.Command {
 					}
 				}
 			}
-			if a.output == outputJSON {
-				return a.printJSON(v)
+			if a.Output == terminal.JSON {
+				return a.PrintJSON(v)
 			}
-			a.say("millrace %s %s %s", v["version"], v["platform"], v["go"])
+			a.Say("millrace %s %s %s", v["version"], v["platform"], v["go"])
 			return nil
 		},
 	}

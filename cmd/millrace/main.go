@@ -1,7 +1,8 @@
 // Command millrace is the whole product in one binary: `millrace serve` runs a
 // cluster with its control plane, and the other verbs use one.
 //
-// Each verb has its file here; wire.go joins the rooms into processes and is the
+// The verbs of processes and of the control plane have their files here, those that any Kafka cluster understands are in
+// cmd/kafka; wire.go joins the rooms into processes and is the
 // only place that does. Exit status: 0 on success, 2 on bad usage or
 // configuration, 1 otherwise.
 package main
@@ -17,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/kafka"
+	"millrace/cmd/terminal"
 	"millrace/kafka/client"
 )
 
@@ -29,9 +32,6 @@ const (
 	exitUsage  = 2
 )
 
-// errUsage marks errors that are the caller's to mend in the command line.
-var errUsage = errors.New("usage")
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -40,7 +40,7 @@ func main() {
 
 // run is main without the process around it.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, errOut: errOut}
+	a := &app{IO: terminal.IO{In: in, Out: out, ErrOut: errOut}}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errUsage) || !a.began:
+	case errors.Is(err, terminal.ErrUsage) || !a.began:
 		fmt.Fprintf(errOut, "millrace: %v\n", err)
 		fmt.Fprintf(errOut, "See `%s --help`.\n", asked.CommandPath())
 		return exitUsage
@@ -63,13 +63,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 }
 
-// app is what the verbs share: where to read and write, and the global flags.
+// app is what the verbs share.
 type app struct {
-	in          io.Reader
-	out, errOut io.Writer
-
-	output    string
-	bootstrap []string
+	terminal.IO
 
 	began bool // flags and arguments were right; the verb itself runs
 }
@@ -90,50 +86,20 @@ with the verbs below.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.output != outputTable && a.output != outputJSON {
-				return fmt.Errorf("%w: --output %q: use %q or %q", errUsage, a.output, outputTable, outputJSON)
+			if a.Output != terminal.Table && a.Output != terminal.JSON {
+				return fmt.Errorf("%w: --output %q: use %q or %q", terminal.ErrUsage, a.Output, terminal.Table, terminal.JSON)
 			}
 			a.began = true
 			return nil
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", outputTable, "how to print results: table or json")
+	flags.StringVarP(&a.Output, "output", "o", terminal.Table, "how to print results: table or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	})
-	root.AddCommand(a.serveCommand(), a.brokerCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.groupCommand(), a.clusterCommand(), a.versionCommand())
+	root.AddCommand(a.serveCommand(), a.agentCommand(), a.brokerCommand())
+	root.AddCommand(kafka.Commands(&a.IO)...)
+	root.AddCommand(a.clusterCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
 	return root
-}
-
-// clientFlags adds the flags of verbs that talk to a cluster.
-func (a *app) clientFlags(cmd *cobra.Command) {
-	def := os.Getenv("MILLRACE_BOOTSTRAP")
-	if def == "" {
-		def = "127.0.0.1:9092"
-	}
-	cmd.PersistentFlags().StringSliceVarP(&a.bootstrap, "bootstrap", "b", []string{def}, "brokers to ask first, HOST:PORT (also from MILLRACE_BOOTSTRAP)")
-}
-
-func (a *app) client() client.Config {
-	return client.Config{Bootstrap: a.bootstrap, ClientID: "millrace-cli"}
-}
-
-// exactlyOne and oneOrMore check how many names stand on the command line, and say which are missing.
-func exactlyOne(what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return fmt.Errorf("%w: give %s, not %d arguments", errUsage, what, len(args))
-		}
-		return nil
-	}
-}
-
-func oneOrMore(what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return fmt.Errorf("%w: give %s", errUsage, what)
-		}
-		return nil
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/terminal"
 	"millrace/control"
 )
 
@@ -55,7 +56,7 @@ on with the next start.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if brokers < 1 || brokers > control.MaxBrokers {
-				return fmt.Errorf("%w: --brokers %d: use 1 to %d", errUsage, brokers, control.MaxBrokers)
+				return fmt.Errorf("%w: --brokers %d: use 1 to %d", terminal.ErrUsage, brokers, control.MaxBrokers)
 			}
 			return a.operate(cmd.Context(), f, control.Request{Kind: control.Scale, Brokers: brokers})
 		},
@@ -134,11 +135,46 @@ func (a *app) clusterOperations() *cobra.Command {
 			for _, op := range list.Operations {
 				rows = append(rows, table.Row{op.Number, describe(op.Request), op.State, op.Began.Local().Format(time.DateTime), took(op.Began, op.Ended), op.Error})
 			}
-			return a.print(list.Operations, table.Row{"Number", "Operation", "State", "Began", "Took", "Error"}, rows)
+			return a.Print(list.Operations, table.Row{"Number", "Operation", "State", "Began", "Took", "Error"}, rows)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&follow, "follow", false, "wait for the one under way, and show its steps")
+	return cmd
+}
+
+func (a *app) clusterHosts() *cobra.Command {
+	var f operateFlags
+	cmd := &cobra.Command{
+		Use:   "hosts",
+		Short: "List the hosts, and which brokers run on them",
+		Long: `List the hosts that have an agent ("millrace serve" has one of its own), and those that
+had one and still have brokers: they are lost until an agent of that name is started.`,
+		Example: "  millrace cluster hosts\n  millrace cluster hosts --output json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list struct {
+				Hosts []control.HostState `json:"hosts"`
+			}
+			if err := f.call(cmd.Context(), http.MethodGet, "/hosts", nil, &list); err != nil {
+				return err
+			}
+			var rows []table.Row
+			for _, h := range list.Hosts {
+				state := "live"
+				if h.Lost {
+					state = "lost"
+				}
+				var brokers []string
+				for _, n := range h.Nodes {
+					brokers = append(brokers, fmt.Sprintf("%d %s %s", n.Spec.ID, n.Spec.Listen, strings.ToLower(string(n.Status.State))))
+				}
+				rows = append(rows, table.Row{h.Host.Name, state, h.Host.Zone, h.Host.Address, h.Host.Version, strings.Join(brokers, "\n")})
+			}
+			return a.Print(list.Hosts, table.Row{"Host", "State", "Zone", "Address", "Version", "Brokers"}, rows)
+		},
+	}
+	f.add(cmd)
 	return cmd
 }
 
@@ -169,10 +205,10 @@ func (a *app) operate(ctx context.Context, f operateFlags, r control.Request) er
 		return err
 	}
 	if f.noWait && op.State == control.Running {
-		if a.output == outputJSON {
-			return a.printJSON(op)
+		if a.Output == terminal.JSON {
+			return a.PrintJSON(op)
 		}
-		a.say("Operation %d has begun: %s. `millrace cluster operations --follow` shows how it goes.", op.Number, describe(r))
+		a.Say("Operation %d has begun: %s. `millrace cluster operations --follow` shows how it goes.", op.Number, describe(r))
 		return nil
 	}
 	return a.follow(ctx, f, op)
@@ -183,7 +219,7 @@ const followEvery = 200 * time.Millisecond
 
 // follow shows the steps of an operation until it has ended.
 func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) error {
-	p := progress{out: a.errOut, live: isTerminal(a.errOut)}
+	p := progress{out: a.ErrOut, live: terminal.IsTerminal(a.ErrOut)}
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
 	for p.show(op); op.State == control.Running; p.show(op) {
@@ -202,8 +238,8 @@ func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) 
 			return err
 		}
 	}
-	if a.output == outputJSON {
-		if err := a.printJSON(op); err != nil {
+	if a.Output == terminal.JSON {
+		if err := a.PrintJSON(op); err != nil {
 			return err
 		}
 	}
@@ -211,9 +247,9 @@ func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) 
 	case op.State == control.Failed:
 		return fmt.Errorf("operation %d failed: %s", op.Number, op.Error)
 	case op.Number == 0:
-		a.say("Nothing to do: the cluster has %d broker(s).", op.Request.Brokers)
+		a.Say("Nothing to do: the cluster has %d broker(s).", op.Request.Brokers)
 	default:
-		a.say("Done: %s, in %s.", describe(op.Request), took(op.Began, op.Ended))
+		a.Say("Done: %s, in %s.", describe(op.Request), took(op.Began, op.Ended))
 	}
 	return nil
 }
@@ -253,21 +289,26 @@ func (p *progress) show(op control.Operation) {
 // errControl: the control plane does not answer.
 var errControl = errors.New("the control plane does not answer")
 
-// call asks the control plane about the default cluster.
-func (f operateFlags) call(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
+// base is the URL of the control plane, without a slash at its end.
+func (f operateFlags) base() string {
 	base := strings.TrimSuffix(f.api, "/")
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
+	return base
+}
+
+// call asks the control plane about the default cluster.
+func (f operateFlags) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+"/v1/clusters/"+defaultCluster+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, f.base()+"/v1/clusters/"+defaultCluster+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%w: --api %q: %w", errUsage, f.api, err)
+		return fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, f.api, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)

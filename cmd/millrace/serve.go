@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/base/disk"
+	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/express/node"
 )
@@ -30,9 +31,13 @@ type serveConfig struct {
 	kafka     string
 	brokers   int
 	noCluster bool
-	etcd      string
+	etcd      etcdConfig
 	store     string
+	name      string
+	zone      string
+	advertise string
 	metrics   string
+	wal       string
 	memory    int64
 	insecure  bool
 
@@ -63,6 +68,10 @@ hangs is started again.`,
 			if cmd.Flags().Changed("brokers") && cfg.brokers == 0 {
 				cfg.brokers = -1 // said so, it is a fault
 			}
+			if cfg.advertise != "" && !cmd.Flags().Changed("kafka") {
+				_, port, _ := net.SplitHostPort(cfg.kafka)
+				cfg.kafka = net.JoinHostPort(cfg.advertise, port)
+			}
 			if err := cfg.validate(); err != nil {
 				return err
 			}
@@ -75,9 +84,14 @@ hangs is started again.`,
 	flags.StringVar(&cfg.kafka, "kafka", "127.0.0.1:9092", "address of the default cluster's first broker; the others follow 100 ports apart")
 	flags.IntVar(&cfg.brokers, "brokers", 0, "brokers of the default cluster, 1 to 15; 0: as many as it has, 1 for a new one")
 	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
-	flags.StringVar(&cfg.etcd, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one")
+	flags.StringVar(&cfg.etcd.urls, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one, for this host alone")
+	cfg.etcd.tlsFlags(flags)
+	flags.StringVar(&cfg.name, "name", "local", "name of this host")
+	flags.StringVar(&cfg.zone, "zone", "", "availability zone of this host; empty: its brokers are shown in three zones in turn")
+	flags.StringVar(&cfg.advertise, "advertise", "", "IP or name of this host at which its brokers listen; empty: that of --kafka")
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: a folder of --data")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address of the first broker's metrics, HOST:PORT; the others follow 100 ports apart; empty: none")
+	flags.StringVar(&cfg.wal, "wal", "", walUsage+"; empty: as the cluster does already, file for a new one")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: 192 MiB, and less where there are more than four")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
@@ -111,6 +125,13 @@ func (c *serveConfig) validate() error {
 	if err := c.collision(c.cluster()); err != nil {
 		faults = append(faults, err)
 	}
+	faults = append(faults, checkHost(c.name, c.zone, c.advertise, c.insecure)...)
+	if host, _, err := net.SplitHostPort(c.kafka); err == nil && c.advertise != "" && host != c.advertise {
+		fault("--kafka %s and --advertise %s name two addresses; give one of them", c.kafka, c.advertise)
+	}
+	if err := c.etcd.validate("--etcd"); err != nil {
+		faults = append(faults, err)
+	}
 	if c.memory != 0 && c.memory < minMemory {
 		fault("--memory %d: at least %d bytes are needed", c.memory, minMemory)
 	}
@@ -123,16 +144,25 @@ func (c *serveConfig) validate() error {
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("%w:\n%w", errUsage, err)
+		return fmt.Errorf("%w:\n%w", terminal.ErrUsage, err)
 	}
 	return nil
+}
+
+// host is this host as the control plane is told.
+func (c *serveConfig) host() hostConfig {
+	address, _, err := net.SplitHostPort(c.kafka)
+	if err != nil {
+		address = c.advertise // validate has said so
+	}
+	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, plane: true}
 }
 
 // cluster is the default cluster as the flags describe it; 0 brokers stand for 1.
 func (c *serveConfig) cluster() control.Cluster {
 	n := max(c.brokers, 1)
 	return control.Cluster{
-		Name: defaultCluster, Brokers: n, Listen: c.kafka, Memory: c.memoryOf(n), Metrics: c.metrics,
+		Name: defaultCluster, Brokers: n, Listen: c.kafka, Memory: c.memoryOf(n), Metrics: c.metrics, Store: c.store, Log: c.wal,
 		MaxConnections: c.maxConnections, MaxConnectionsPerIP: c.maxConnectionsPerIP,
 	}
 }
@@ -175,17 +205,14 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
 	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
 		return err
 	}
-	if err := fs.MkdirAll(cfg.data, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	if err := cfg.etcd.absolute(); err != nil {
+		return err
 	}
-	lock, err := fs.Lock(filepath.Join(cfg.data, "lock"))
-	if errors.Is(err, disk.ErrLocked) {
-		return fmt.Errorf("another millrace serve runs on %s: %w", cfg.data, err)
-	}
+	lock, err := lockData(fs, cfg.data)
 	if err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return err
 	}
-	defer closeInto(&err, lock)
+	defer terminal.CloseInto(&err, lock)
 	if cfg.insecure {
 		log.Warn("listeners without login may be reached from other hosts", "kafka", cfg.kafka, "api", cfg.listen)
 	}
@@ -198,33 +225,31 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
 	defer listener.Close()
 	i, err := openInstallation(ctx, cfg, fs, log)
 	if err != nil {
-		return err
+		return cleanStop(ctx, err)
 	}
-	return i.run(ctx, listener, func() { a.greet(i, log) })
+	return i.run(ctx, listener, func(nodes []control.Node) { a.greet(i, nodes, log) })
 }
 
 // serveLogger writes one JSON line per event, or for a person at a terminal
 // only what needs attention.
 func (a *app) serveLogger() *slog.Logger {
-	if isTerminal(a.out) {
-		return slog.New(slog.NewTextHandler(a.errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if terminal.IsTerminal(a.Out) {
+		return slog.New(slog.NewTextHandler(a.ErrOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
-	return slog.New(slog.NewJSONHandler(a.out, nil))
+	return slog.New(slog.NewJSONHandler(a.Out, nil))
 }
 
-func (a *app) greet(i *installation, log *slog.Logger) {
+func (a *app) greet(i *installation, nodes []control.Node, log *slog.Logger) {
 	cfg := i.cfg
 	var bootstrap []string
-	for _, used := range i.cluster.Addresses() {
-		if !used.Metrics {
-			bootstrap = append(bootstrap, used.Address)
-		}
+	for _, n := range nodes {
+		bootstrap = append(bootstrap, n.Spec.Listen)
 	}
-	if !isTerminal(a.out) {
+	if !terminal.IsTerminal(a.Out) {
 		log.Info("cluster is ready", "cluster", defaultCluster, "bootstrap", strings.Join(bootstrap, ","), "api", "http://"+cfg.listen, "data", cfg.data)
 		return
 	}
-	fmt.Fprintf(a.out, `
+	fmt.Fprintf(a.Out, `
   Millrace %s is ready.
 
   Kafka     %s        any Kafka client, no login
@@ -263,12 +288,16 @@ func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string) {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		state := readiness(r)
-		w.Header().Set("Content-Type", "application/json")
-		if !state.Ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		// The client is gone where this fails.
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": state.Ready, "reasons": append([]string{}, state.Reasons...)})
+		writeReadiness(w, readiness(r).Reasons)
 	})
+}
+
+// writeReadiness answers /readyz: ready where there is no reason not to be.
+func writeReadiness(w http.ResponseWriter, reasons []string) {
+	w.Header().Set("Content-Type", "application/json")
+	if len(reasons) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	// The client is gone where this fails.
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)})
 }

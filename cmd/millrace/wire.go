@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"millrace/agent"
@@ -18,21 +17,17 @@ import (
 	"millrace/base/kv/etcd"
 	"millrace/base/life"
 	"millrace/base/object"
-	"millrace/base/proc"
+	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
-	"millrace/express/node"
 )
-
-// localHost is the name of the agent that serve runs.
-const localHost = "local"
 
 // etcdPrefix is before every key in etcd, which others may use too.
 const etcdPrefix = "millrace/"
 
 // openStores connects a broker to etcd and to its cluster's part of the object store. The function closes both.
-func openStores(ctx context.Context, etcdURLs, storeURL, cluster string, memory int64, fs disk.FS) (kv.KV, object.Store, func() error, error) {
-	store, err := etcd.Dial(ctx, strings.Split(etcdURLs, ","), etcd.Options{Prefix: etcdPrefix})
+func openStores(ctx context.Context, etcds etcdConfig, storeURL, cluster string, memory int64, fs disk.FS) (kv.KV, object.Store, func() error, error) {
+	store, err := etcds.dial(ctx)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("connect to etcd: %w", err)
 	}
@@ -63,46 +58,34 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 			err = errors.Join(err, i.closeStores())
 		}
 	}()
-	endpoints := cfg.etcd
-	if endpoints == "" {
+	if cfg.etcd.urls == "" {
 		i.embedded, err = etcd.StartEmbedded(ctx, etcd.EmbeddedConfig{Dir: filepath.Join(cfg.data, "etcd"), Log: log})
 		if err != nil {
 			return nil, err
 		}
-		endpoints = i.embedded.Endpoint()
-	}
-	if i.store, err = etcd.Dial(ctx, strings.Split(endpoints, ","), etcd.Options{Prefix: etcdPrefix}); err != nil {
-		return nil, fmt.Errorf("connect to etcd: %w", err)
-	}
-	i.plane = control.New(i.store, localHost, clock.System{}, log)
-	if !cfg.noCluster {
-		if err := i.ensureCluster(ctx); err != nil {
-			return nil, err
-		}
-	}
-	storeURL := cfg.store
-	if storeURL == "" {
-		storeURL = fileScheme + filepath.Join(cfg.data, "store")
-	}
-	if err := tryStore(ctx, storeURL, fs); err != nil {
+		cfg.etcd.urls = i.embedded.Endpoint()
+	} else if err := cfg.etcd.reach(ctx, log); err != nil {
 		return nil, err
 	}
-	binary, err := proc.Self()
-	if err != nil {
-		return nil, fmt.Errorf("find own executable: %w", err)
+	if i.store, err = cfg.etcd.dial(ctx); err != nil {
+		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	logs := filepath.Join(cfg.data, "logs")
-	if err := fs.MkdirAll(logs, 0o700); err != nil {
-		return nil, fmt.Errorf("log directory: %w", err)
+	if cfg.store == "" {
+		cfg.store = fileScheme + filepath.Join(cfg.data, "store")
 	}
-	i.agent = agent.New(agent.Config{Host: localHost, LogDir: logs}, agent.World{
-		KV:      i.store,
-		FS:      fs,
-		Clock:   clock.System{},
-		Log:     log,
-		Engines: map[string]engine.Engine{"express": node.Engine{Binary: binary, Data: cfg.data, Etcd: endpoints, Store: storeURL, FS: fs}},
-	})
-	if err := i.agent.Settle(ctx); err != nil {
+	i.cfg = cfg
+	if err := tryStore(ctx, cfg.store, fs); err != nil {
+		return nil, err
+	}
+	self := cfg.host()
+	if i.agent, err = openAgent(ctx, self, i.store, fs, log); err != nil {
+		return nil, err
+	}
+	i.plane = control.New(i.store, engine.Host{Name: self.name, Zone: self.zone, Address: self.advertise}, clock.System{}, log)
+	if cfg.noCluster {
+		return i, nil
+	}
+	if err := i.ensureCluster(ctx); err != nil {
 		return nil, err
 	}
 	// Said before anything is started; a broker whose address is taken is started when it is free.
@@ -125,19 +108,20 @@ func (i *installation) ensureCluster(ctx context.Context) error {
 		asked.Brokers, asked.Memory = old.Brokers, i.cfg.memoryOf(old.Brokers)
 	}
 	if err := i.cfg.collision(asked); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	}
 	if i.cfg.brokers == 0 {
 		asked.Brokers = 0
 	}
 	if i.cluster, err = i.plane.Ensure(ctx, asked); errors.Is(err, control.ErrSpec) {
-		err = fmt.Errorf("%w: %w", errUsage, err)
+		err = fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	}
 	return err
 }
 
-// portsTaken names every address of a cluster's brokers that another process
-// has. A broker that runs already has its own.
+// portsTaken names every address on this host that a cluster's brokers need and
+// another process has. A broker that runs already has its own; the agents of other
+// hosts report what is taken there.
 func (i *installation) portsTaken(ctx context.Context, c control.Cluster) (taken []error, err error) {
 	nodes, err := i.plane.Nodes(ctx, c.Name)
 	if err != nil {
@@ -147,24 +131,34 @@ func (i *installation) portsTaken(ctx context.Context, c control.Cluster) (taken
 	for _, n := range nodes {
 		runs[n.Spec.ID] = n.Status.PID != 0
 	}
-	var lc net.ListenConfig
-	for _, used := range c.Addresses() {
-		if runs[used.Broker] {
+	specs, err := i.plane.Placed(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range specs {
+		if s.Host != i.cfg.name || runs[s.ID] {
 			continue
 		}
-		l, err := lc.Listen(ctx, "tcp", used.Address)
-		if err == nil {
-			err = l.Close()
-		}
-		if err != nil {
-			flag := "--kafka"
-			if used.Metrics {
-				flag = "--metrics"
+		for _, f := range []flagAddress{{"--kafka", s.Listen}, {"--metrics", s.Metrics}} {
+			if err := listenable(ctx, f.address); err != nil {
+				taken = append(taken, fmt.Errorf("address of broker %d: %w (end what has it, or choose others with %s)", s.ID, err, f.flag))
 			}
-			taken = append(taken, fmt.Errorf("address of %s: %w (end what has it, or choose others with %s)", used.Use, err, flag))
 		}
 	}
 	return taken, nil
+}
+
+// listenable says why nobody could listen at an address; "" needs none.
+func listenable(ctx context.Context, address string) error {
+	if address == "" {
+		return nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 func (i *installation) closeStores() error {
@@ -181,7 +175,7 @@ func (i *installation) closeStores() error {
 // run serves until ctx ends. The parts stop in the reverse of this order: the
 // API first, so that nobody is told of brokers that are about to go; then the
 // agent, which stops the brokers while they can still reach etcd; etcd last.
-func (i *installation) run(ctx context.Context, listener net.Listener, ready func()) error {
+func (i *installation) run(ctx context.Context, listener net.Listener, ready func([]control.Node)) error {
 	cluster := defaultCluster
 	if i.cfg.noCluster {
 		cluster = ""
@@ -193,6 +187,7 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 			mux := http.NewServeMux()
 			handleHealth(mux, i.plane, cluster)
 			handleOperations(mux, i)
+			handleBackup(mux, i)
 			return serveHTTP(ctx, listener, mux, i.log)
 		}},
 		life.Actor{Name: "operations", Run: i.plane.Run},
@@ -217,14 +212,14 @@ func (i *installation) watchEtcd(ctx context.Context) error {
 
 // announce waits until the cluster is ready for the first time and says so. It
 // follows the agents' reports, so it costs nothing while nothing happens.
-func (i *installation) announce(ctx context.Context, cluster string, ready func()) error {
+func (i *installation) announce(ctx context.Context, cluster string, ready func([]control.Node)) error {
 	if cluster == "" {
-		ready()
+		ready(nil)
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes := i.store.Watch(ctx, engine.StatusPrefix(localHost), 0)
+	changes := i.store.Watch(ctx, engine.AllStatuses, 0)
 	for {
 		state, err := i.plane.Readiness(ctx, cluster)
 		switch {
@@ -233,11 +228,11 @@ func (i *installation) announce(ctx context.Context, cluster string, ready func(
 		case err != nil:
 			return err
 		case state.Ready:
-			ready()
+			ready(state.Nodes)
 			return nil
 		}
 		if _, ok := <-changes; !ok {
-			changes = i.store.Watch(ctx, engine.StatusPrefix(localHost), 0)
+			changes = i.store.Watch(ctx, engine.AllStatuses, 0)
 		}
 	}
 }

@@ -31,14 +31,17 @@ var errCut = errors.New("cut off")
 // wire is what a broker has of the world; cutting it off makes the process as good as dead to all others.
 type wire struct {
 	kv.KV
-	mu    sync.Mutex
-	cut   bool
-	steps int           // writes so far
-	at    int           // the write at which to cut; 0: none
-	after bool          // the write is done, but its answer lost
-	fired func()        // told once, when it is cut at a step
-	held  chan struct{} // gets a token when a write of a partition's record waits for hold; nil: none does
-	hold  chan struct{}
+	mu      sync.Mutex
+	cut     bool
+	steps   int           // writes so far
+	at      int           // the write at which to cut; 0: none
+	after   bool          // the write is done, but its answer lost
+	fired   func()        // told once, when it is cut at a step
+	forever bool          // leases seem to hold for ever
+	back    chan struct{} // not nil: the process stands still, until this is closed
+	lease   kv.Lease      // the last one
+	held    chan struct{} // gets a token when a write of a partition's record waits for hold; nil: none does
+	hold    chan struct{}
 }
 
 // wait holds a release back, where the test wants that.
@@ -54,6 +57,7 @@ func (w *wire) wait(then []kv.Op) {
 
 // step counts a write and says whether it is done, and whether its answer arrives.
 func (w *wire) step() (do, tell bool) {
+	w.still()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.cut {
@@ -70,7 +74,18 @@ func (w *wire) step() (do, tell bool) {
 	return w.after, false
 }
 
+// still returns when the process does not stand still any more.
+func (w *wire) still() {
+	w.mu.Lock()
+	back := w.back
+	w.mu.Unlock()
+	if back != nil {
+		<-back
+	}
+}
+
 func (w *wire) isCut() bool {
+	w.still()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cut
@@ -96,10 +111,28 @@ func (w *wire) Txn(ctx context.Context, cond []kv.Cond, then []kv.Op) (rev int64
 	if do {
 		rev, err = w.KV.Txn(ctx, cond, then)
 	}
+	w.still()
 	if !tell {
 		return 0, fmt.Errorf("%w: %w", kv.ErrUnknown, errCut)
 	}
 	return rev, err
+}
+
+// Watch holds the events back while the process stands still.
+func (w *wire) Watch(ctx context.Context, prefix string, from int64) <-chan kv.Event {
+	out := make(chan kv.Event)
+	in := w.KV.Watch(ctx, prefix, from)
+	go func() {
+		defer close(out)
+		for e := range in {
+			w.still()
+			select {
+			case out <- e:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
 }
 
 func (w *wire) hook(_ context.Context, op object.Op) error {
@@ -128,6 +161,7 @@ type member struct {
 	wire  *wire
 	drain chan struct{}
 	stop  func() error
+	ended <-chan error // what the process ended with, once
 }
 
 // cluster is several brokers in one process over one etcd and one store in memory; each has a disk and sockets.
@@ -136,6 +170,8 @@ type cluster struct {
 	kv      kv.KV
 	objects object.Store
 	log     *slog.Logger
+	kind    catalog.LogKind
+	dead    []*member // killed, and perhaps still ending
 	members map[int32]*member
 	orders  *catalog.Catalog // somebody who moves partitions, as a controller does
 }
@@ -147,7 +183,13 @@ func newCluster(t *testing.T, brokers int) *cluster {
 
 func newClusterOver(t *testing.T, brokers int, store kv.KV, objects object.Store, fs func(id int32) disk.FS) *cluster {
 	t.Helper()
-	c := &cluster{t: t, kv: store, objects: objects, log: slog.New(slog.DiscardHandler), members: map[int32]*member{}}
+	return newClusterOf(t, catalog.LogFile, brokers, store, objects, fs)
+}
+
+// newClusterOf makes a cluster with a kind of log.
+func newClusterOf(t *testing.T, kind catalog.LogKind, brokers int, store kv.KV, objects object.Store, fs func(id int32) disk.FS) *cluster {
+	t.Helper()
+	c := &cluster{t: t, kind: kind, kv: store, objects: objects, log: slog.New(slog.DiscardHandler), members: map[int32]*member{}}
 	if testing.Verbose() {
 		c.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
@@ -156,7 +198,7 @@ func newClusterOver(t *testing.T, brokers int, store kv.KV, objects object.Store
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
-	c.orders, err = catalog.Open(ctx, catalog.Config{Prefix: "clusters/c/catalog/", Self: catalog.Broker{ID: 99, Incarnation: 1}},
+	c.orders, err = catalog.Open(ctx, catalog.Config{Prefix: "clusters/c/catalog/", Self: catalog.Broker{ID: 99, Incarnation: 1}, Log: kind},
 		catalog.World{KV: c.kv, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	done := make(chan error, 1)
@@ -167,6 +209,12 @@ func newClusterOver(t *testing.T, brokers int, store kv.KV, objects object.Store
 		for _, m := range c.members {
 			must(t, m.stop())
 		}
+		for _, m := range c.dead {
+			m.wire.mu.Lock()
+			m.wire.cut, m.wire.at = false, 0 // it finds its log sealed now, or can close it
+			m.wire.mu.Unlock()
+			_ = m.stop() // it fails, as it must
+		}
 	})
 	return c
 }
@@ -175,7 +223,7 @@ func newClusterOver(t *testing.T, brokers int, store kv.KV, objects object.Store
 func (c *cluster) start(id int32, fs disk.FS) *member {
 	c.t.Helper()
 	e := newEnv(c.t)
-	e.cfg.ID, e.cfg.Zone = id, string('a'+rune(id-1)%3)
+	e.cfg.ID, e.cfg.Zone, e.cfg.Log = id, string('a'+rune(id-1)%3), c.kind
 	if before := c.members[id]; before != nil {
 		e.cfg.Listen = before.cfg.Listen // or a client that was busy elsewhere might not find anybody any more
 	}
@@ -184,7 +232,8 @@ func (c *cluster) start(id int32, fs disk.FS) *member {
 	e.world.KV, e.world.FS, e.world.Log = m.wire, disk.Faulty(fs, m.wire.diskHook), c.log.With("broker", id)
 	e.world.Drain = m.drain
 	e.world.Objects = object.Faulty(c.objects, m.wire.hook)
-	m.stop = sync.OnceValue(e.run())
+	stop, ended := e.runWatched()
+	m.stop, m.ended = sync.OnceValue(stop), ended
 	c.members[id] = m
 	return m
 }
@@ -204,6 +253,9 @@ func (c *cluster) crash(id int32, seed uint64) {
 func (c *cluster) seeds() (all []string) {
 	for _, m := range c.members {
 		all = append(all, m.cfg.Listen)
+	}
+	for _, m := range c.dead {
+		all = append(all, m.cfg.Listen) // it may come back there
 	}
 	return all
 }

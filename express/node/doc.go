@@ -16,11 +16,12 @@
 // # Partitions come and go
 //
 // Who owns a partition changes in two ways: a new incarnation of the same broker claims it, or the owner releases it to
-// another broker. The registry (registry.go) has a slot (slot.go) for each partition that is here, comes or goes, and
+// another broker. Where logs are in the object store there is a third: the owner is gone, and the controller gives it to another broker. The registry (registry.go) has a slot (slot.go) for each partition that is here, comes or goes, and
 // does one step at a time on it, beside the catalog's goroutine:
 //
 //	none    --the catalog says ours--> coming
 //	coming  --claim, manifest, import, Imported, open--> served      (opening.go; after a failure again, with a pause)
+//	coming  --the record names a log: seal, fence, replay, Imported--> coming      (replays.go; for all that wait for it at once)
 //	served  --ordered elsewhere: shrink, freeze, tail, withdraw--> resting      (leaving.go)
 //	resting --Release: nil--> none;  --not released--> served;  --no answer--> resting, asks again
 //	any     --the topic is deleted--> none, and what the partition kept is removed by who has it
@@ -34,18 +35,28 @@
 //	N3  A release happens only when nothing is in flight and the tail is durable in the store: so nothing that was
 //	    acknowledged is missing at the new owner, and HW, LSO, log start and leader epoch do not go back.
 //	N4  A crash of either broker at any step loses nothing, and the move ends or is undone.
-//	N5  Requests for a partition that is on its way wait for at most patience; then they are told where it is, or to ask
-//	    again. A partition that could not be opened makes nobody wait.
-//	N6  A stop gives away what others can take, for at most DrainTimeout; nobody waits for a broker that cannot come.
+//	N5  Requests for a partition that is on its way wait for at most patience, where it was and where it is ordered to;
+//	    then they are told where it is, or to ask again. A partition that could not be opened makes nobody wait.
+//	N6  A stop gives away what others can take, for at most DrainTimeout, and answers what is on its way to it then; nobody
+//	    waits for a broker that cannot come.
 //	N7  A partition that cannot be opened is logged, stays offline and is tried again; the others are served.
 //	N8  What is left of partitions that are elsewhere or gone is dropped: streams of the log at a start, manifests of
-//	    deleted topics at a start, tails by a sweep.
+//	    deleted topics at a start, tails and logs by a sweep.
+//	N9  What another incarnation has in its log is imported in this order: seal the log, so that it grows and shrinks no
+//	    more; fence and load the manifest, so that it is the one that all trims of the log went by; replay; durable
+//	    here; Imported; serve. What is durable here is not imported again, and not dropped while the record names our log:
+//	    it may be nowhere else. A death at any step leaves the record naming what the next one needs.
+//	N10 A broker that was replaced and does not know acknowledges nothing that its heirs do not have: its log is
+//	    sealed. It ends when it meets the seal, and starts anew.
+//	N11 Nor does it tell of an end of a partition, or as a coordinator, what its heirs may have said otherwise: with
+//	    the log in the object store such answers count only while the lease holds after they were made.
 //
 // Lock order: registry.mu before those of a partition; none is held over IO.
 //
 // Files: node.go (the order), rooms.go (what is built of what), registry.go
-// (partitions in step with the catalog), slot.go, opening.go, leaving.go, drain.go, coordinators.go (their
+// (partitions in step with the catalog), slot.go, opening.go, replays.go (from the logs of others), leaving.go, drain.go, coordinators.go (their
 // partitions and logs), markers.go (ends of transactions), remote.go (what
 // other brokers are asked),
+// auditing.go (how what is kept is checked),
 // engine.go (how an agent runs and probes it).
 package node

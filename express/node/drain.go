@@ -5,11 +5,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/base/clock"
 	"millrace/express/catalog"
 )
 
-// drainCheck is how often a draining broker looks whether it is done.
-const drainCheck = 20 * time.Millisecond
+const (
+	// drainCheck is how often a draining broker looks whether it is done.
+	drainCheck = 20 * time.Millisecond
+	// partingStill is how long no client has produced or fetched when a broker that has handed over ends its connections, and
+	// partingMost how long it waits for that: what is on its way to it would have no answer.
+	partingStill = 40 * time.Millisecond
+	partingMost  = 400 * time.Millisecond
+)
 
 // drainWhenTold gives away what the broker owns, whenever told to, and lets it run on.
 func (b *broker) drainWhenTold(ctx context.Context, told <-chan struct{}) error {
@@ -59,7 +68,30 @@ func (b *broker) handOver(ctx context.Context, most time.Duration, hurry <-chan 
 	for ctx.Err() == nil && b.owned() > 0 && b.hasHeir() {
 		wait(ctx, drainCheck)
 	}
+	if b.owned() == 0 {
+		becomesStill(ctx, b.clock, b.asked)
+	}
 	b.logger.Info("broker has handed over", "left", b.owned(), "took_ms", b.clock.Now().Sub(began).Milliseconds())
+}
+
+// asked is how often clients have produced or fetched here.
+func (b *broker) asked() int64 {
+	m := b.server.Metrics()
+	return m.Requests[kmsg.Produce].Load() + m.Requests[kmsg.Fetch].Load() + m.Requests[kmsg.ShareFetch].Load()
+}
+
+// becomesStill waits until count has not changed for partingStill, for at most partingMost.
+func becomesStill(ctx context.Context, clk clock.Clock, count func() int64) {
+	for began, last, since := clk.Now(), count(), clk.Now(); ctx.Err() == nil; {
+		now := clk.Now()
+		if n := count(); n != last {
+			last, since = n, now
+		}
+		if now.Sub(since) >= partingStill || now.Sub(began) >= partingMost {
+			return
+		}
+		wait(ctx, partingStill/4)
+	}
 }
 
 // owned is the number of partitions that are this broker's, by the catalog.

@@ -22,8 +22,11 @@ type Engine struct {
 	Binary string // path of the millrace executable, for specs that name none
 	Data   string // data directory of the installation; brokers and store lie below it
 	Etcd   string // endpoint list, as --etcd takes it
-	Store  string // object store URL, as --store takes it
+	Store  string // object store URL, as --store takes it; "": as the spec says
 	FS     disk.FS
+	Verify func(ctx context.Context, program string) error // says why a program that a spec names cannot be run; nil: any can
+
+	EtcdCA, EtcdCert, EtcdKey string // files for https endpoints; "": none
 }
 
 // Dir is where a broker keeps what is its own, below the installation's data
@@ -34,6 +37,10 @@ func Dir(data, cluster string, id int32) string {
 
 // Command is `millrace broker` with the spec as flags.
 func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
+	store := cmp.Or(e.Store, s.Store)
+	if store == "" {
+		return "", nil, errNoStore
+	}
 	args := []string{
 		"broker",
 		"--cluster", s.Cluster,
@@ -42,7 +49,12 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 		"--listen", s.Listen,
 		"--data", Dir(e.Data, s.Cluster, s.ID),
 		"--etcd", e.Etcd,
-		"--store", e.Store,
+		"--store", store,
+	}
+	for _, f := range [][2]string{{"--etcd-ca", e.EtcdCA}, {"--etcd-cert", e.EtcdCert}, {"--etcd-key", e.EtcdKey}} {
+		if f[1] != "" {
+			args = append(args, f[0], f[1])
+		}
 	}
 	if s.Memory > 0 {
 		args = append(args, "--memory", strconv.FormatInt(s.Memory, 10))
@@ -56,7 +68,24 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if s.Metrics != "" {
 		args = append(args, "--metrics", s.Metrics)
 	}
+	if s.Log != "" {
+		args = append(args, "--wal", s.Log)
+	}
 	return cmp.Or(s.Binary, e.Binary), args, nil
+}
+
+// errNoStore: neither the agent nor the control plane knows the object store.
+var errNoStore = errors.New("no object store is known: start the agent with --store")
+
+// Usable asks Verify about the program that the spec names.
+func (e Engine) Usable(ctx context.Context, s engine.NodeSpec) error {
+	if s.Binary == "" || e.Verify == nil {
+		return nil
+	}
+	if err := e.Verify(ctx, s.Binary); err != nil {
+		return fmt.Errorf("program %s: %w", s.Binary, err)
+	}
+	return nil
 }
 
 // Check tries to listen where the broker will.

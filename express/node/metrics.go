@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/api"
+	"millrace/express/audit"
 	"millrace/express/quota"
 	"millrace/express/share"
 	"millrace/express/sharing"
@@ -33,6 +34,7 @@ type figures struct {
 	sharing    *sharing.Manager
 	telemetry  *telemetry.Manager
 	series     *telemetry.Series
+	audit      func() audit.Stats
 }
 
 // Describe tells nothing: what there is depends on what clients push.
@@ -46,6 +48,7 @@ func (f *figures) Collect(out chan<- prometheus.Metric) {
 	f.shares(out)
 	f.throttles(out)
 	f.clients(out)
+	f.audits(out)
 }
 
 // figure is one number, with names and values of labels in turn.

@@ -15,7 +15,10 @@ import (
 	"millrace/base/kv"
 	"millrace/base/life"
 	"millrace/base/object"
+	"millrace/express/catalog"
 	"millrace/express/controller"
+	"millrace/express/objectlog"
+	"millrace/express/partition"
 )
 
 // DefaultMemory is what a broker stays within unless it is told otherwise, in bytes.
@@ -35,13 +38,29 @@ type Config struct {
 	ID     int32  // broker id, from 1
 	Zone   string // shown to clients as the rack; may be empty
 	Listen string // host:port of the PLAINTEXT listener, also what clients are told; port 0 takes any
-	Dir    string // of the broker's own: its lock and its log
+	Dir    string // of the broker's own: its lock and its log, or what it keeps of it at hand
+
+	// Log says where the cluster keeps its logs; "" is catalog.LogFile. With catalog.LogObject what a broker owns that is gone
+	// is taken over by the others.
+	Log catalog.LogKind
+	// Gather is the least time between the begins of two groups of a log in the object store, which every request of it costs;
+	// 0: the log's default.
+	Gather time.Duration
+	// Hedge is how long one request for a group of such a log may take before a second one runs beside it, for stores of which one
+	// request in many takes long; 0: never.
+	Hedge time.Duration
+	// LeaseTTL is how long the others wait for a broker that does not answer; 0: the catalog's default for the kind of log.
+	LeaseTTL time.Duration
+
 	Prefix string // of the cluster's keys in etcd, ends with a slash
 	Memory int64  // bytes to stay within; 0: DefaultMemory
 
 	// Metrics is the host:port at which the broker shows its metrics, and those that clients push to it; "": it shows none, and
 	// asks clients for none.
 	Metrics string
+
+	// LogFileSize is after how many bytes a file of the log is sealed, from 1 MiB; 0: wal's default.
+	LogFileSize int64
 
 	// DrainTimeout bounds how long a stop waits until other brokers have taken over what this one owns; 0: it does not wait.
 	DrainTimeout time.Duration
@@ -61,6 +80,14 @@ type World struct {
 	Drain <-chan struct{}
 	// Hurry, where it is not nil, is closed when a stop shall not wait for other brokers any more.
 	Hurry <-chan struct{}
+
+	// Listen opens the listener for clients; nil: net.ListenConfig. With Dial it lets brokers run over a network in memory.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	// Dial connects to other brokers; nil: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Inside, where it is not nil, is told how to see what the broker serves, before it serves anything: for tests that
+	// watch over invariants. The function may be called until Run has returned, and later.
+	Inside func(served func() []*partition.Partition)
 }
 
 // Run runs one express broker until ctx ends or the broker cannot go on (its
@@ -79,7 +106,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		cfg.MaxConnectionsPerIP = cfg.MaxConnections
 	}
 	began := w.Clock.Now()
-	if err := w.FS.MkdirAll(filepath.Join(cfg.Dir, "wal"), 0o700); err != nil {
+	if err := w.FS.MkdirAll(cfg.logDir(), 0o700); err != nil {
 		return fmt.Errorf("broker directory: %w", err)
 	}
 	lock, err := w.FS.Lock(filepath.Join(cfg.Dir, "lock"))
@@ -88,7 +115,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 	}
 	// The listener is taken before anything is read, because an address in use
 	// is the likeliest fault; connections wait in the kernel until it is served.
-	listener, self, err := listen(ctx, cfg)
+	listener, self, err := listen(ctx, cfg, w)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
@@ -113,8 +140,9 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "log", Run: b.watchLog},
 		life.Actor{Name: "catalog", Run: b.catalog.Run},
 		life.Actor{Name: "cleaner", Run: b.cleaner.Run},
+		life.Actor{Name: "audit", Run: b.audit.Run},
 		life.Actor{Name: "drain", Run: func(ctx context.Context) error { return b.drainWhenTold(ctx, w.Drain) }},
-		life.Actor{Name: "controller", Run: controller.New(controller.Config{}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
+		life.Actor{Name: "controller", Run: controller.New(controller.Config{Takes: cfg.Log == catalog.LogObject}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, listener) }},
 	)
@@ -124,14 +152,26 @@ func Run(ctx context.Context, cfg Config, w World) error {
 	return errors.Join(err, b.close(context.WithoutCancel(ctx)), lock.Close())
 }
 
+// logDir is where the log's files are. A log in the object store has only copies on the disk, and empties their directory at
+// each start: so that is another one.
+func (c Config) logDir() string {
+	if c.Log == catalog.LogObject {
+		return filepath.Join(c.Dir, "cache")
+	}
+	return filepath.Join(c.Dir, "wal")
+}
+
 // listen opens the listener and says under which address clients reach it.
-func listen(ctx context.Context, cfg Config) (net.Listener, address, error) {
+func listen(ctx context.Context, cfg Config, w World) (net.Listener, address, error) {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return nil, address{}, fmt.Errorf("%w: listen address %q: %w", ErrConfig, cfg.Listen, err)
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	open := w.Listen
+	if open == nil {
+		open = new(net.ListenConfig).Listen
+	}
+	l, err := open(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, address{}, fmt.Errorf("listen: %w", err)
 	}
@@ -152,13 +192,17 @@ type address struct {
 }
 
 // watchLog ends the broker when its log is dead: only a new start, which
-// replays, can say what is durable.
+// replays, can say what is durable; or another broker has sealed it, and a new start joins the cluster anew.
 func (b *broker) watchLog(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-b.log.Failed():
-		return errors.New("the write-ahead log failed")
+		err := b.log.Err()
+		if errors.Is(err, objectlog.ErrSealed) {
+			b.logger.Error("another broker has taken over what this one had; a new start joins the cluster again", "err", err)
+		}
+		return fmt.Errorf("the write-ahead log failed: %w", err)
 	}
 }
 

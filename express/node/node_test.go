@@ -54,9 +54,20 @@ func must(t *testing.T, err error) {
 // run starts the broker and waits until it answers; stop ends it and returns what Run did.
 func (e *env) run() (stop func() error) {
 	e.t.Helper()
+	stop, _ = e.runWatched()
+	return stop
+}
+
+// runWatched is run; ended also hears how the broker ended, if it does so by itself or not.
+func (e *env) runWatched() (stop func() error, ended <-chan error) {
+	e.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- node.Run(ctx, e.cfg, e.world) }()
+	done, told := make(chan error, 1), make(chan error, 1)
+	go func() {
+		err := node.Run(ctx, e.cfg, e.world)
+		told <- err
+		done <- err
+	}()
 	stop = func() error {
 		cancel()
 		return <-done
@@ -68,7 +79,7 @@ func (e *env) run() (stop func() error) {
 		err := node.Engine{}.Probe(attempt, engine.NodeSpec{Listen: e.cfg.Listen})
 		cancelAttempt()
 		if err == nil {
-			return stop
+			return stop, told
 		}
 		select {
 		case err := <-done:
@@ -208,6 +219,23 @@ func TestLostEtcdDoesNotTakeTheDataWithIt(t *testing.T) {
 	if err := node.Run(context.Background(), e.cfg, e.world); !errors.Is(err, node.ErrForeignStore) {
 		t.Errorf("error %v, want node.ErrForeignStore", err)
 	}
+}
+
+// A directory that only one host has passes for the cluster's store until something is handed over: it is refused at the start.
+func TestStoreThatIsNotSharedIsRefused(t *testing.T) {
+	e := newEnv(t)
+	stop := e.run()
+	other, own := e.cfg, e.world
+	other.ID, other.Listen = 2, "127.0.0.1:0"
+	own.Objects, own.FS = object.NewMemory(clock.System{}), disk.NewMem()
+	limited, cancel := context.WithTimeout(context.Background(), 20*time.Second) // it would run on
+	defer cancel()
+	if err := node.Run(limited, other, own); !errors.Is(err, node.ErrNotShared) {
+		t.Errorf("error %v, want node.ErrNotShared", err)
+	}
+	must(t, stop())
+	stop = e.run()
+	must(t, stop())
 }
 
 func TestProbeWantsAKafkaAnswer(t *testing.T) {

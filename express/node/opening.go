@@ -25,7 +25,7 @@ func (r *registry) open(ctx context.Context, s *slot, t *catalog.Topic, part cat
 		return err
 	}
 	r.mu.Lock()
-	s.p = p
+	s.p, s.partial = p, false
 	r.mu.Unlock()
 	r.show(s)
 	if part.Tail != "" {
@@ -45,9 +45,15 @@ func (r *registry) bringIn(ctx context.Context, s *slot, t *catalog.Topic, part 
 			return nil, err
 		}
 	}
-	m, err := r.manifests.Load(ctx, s.id)
-	if err != nil {
-		return nil, err
+	if part.Log != "" && s.imported != part.Epoch {
+		return nil, fmt.Errorf("%w: what its log %s holds is not imported yet", catalog.ErrNotOwner, part.Log)
+	}
+	m := s.manifest
+	s.manifest = nil
+	if m == nil {
+		if m, err = r.manifests.Load(ctx, s.id); err != nil {
+			return nil, err
+		}
 	}
 	if part.Tail != "" {
 		if err := r.takeTail(ctx, s, part); err != nil {
@@ -59,18 +65,21 @@ func (r *registry) bringIn(ctx context.Context, s *slot, t *catalog.Topic, part 
 	return partition.Open(ctx, partition.Config{ID: s.id, Name: t.Name, Epoch: part.Epoch, Settings: t.Settings, Manifest: m}, w)
 }
 
-// takeTail imports a tail and says so. Whatever the log has of the partition is of an earlier time, or of an import that
-// was not told: it goes first.
+// takeTail imports a tail and says so. Whatever the log has of the partition is of an earlier time: it goes first. What is
+// durable here is not imported again: the record may say so already, and then nobody else has it (N2).
 func (r *registry) takeTail(ctx context.Context, s *slot, part catalog.Partition) error {
 	key, ok := tail.ParseKey(part.Tail)
 	if !ok || key.Partition != s.id {
 		return fmt.Errorf("%w: key %q", tail.ErrCorrupt, part.Tail)
 	}
-	r.log.Stream(s.id).Forget()
-	stream := r.log.Stream(s.id)
-	if err := partition.Import(ctx, r.world.Objects, key, stream); err != nil {
-		stream.Forget()
-		return err
+	if s.durable != part.Epoch {
+		r.log.Stream(s.id).Forget()
+		stream := r.log.Stream(s.id)
+		if err := partition.Import(ctx, r.world.Objects, key, stream); err != nil {
+			stream.Forget()
+			return err
+		}
+		s.durable = part.Epoch
 	}
 	return r.catalog.Imported(ctx, s.id, part.Epoch)
 }

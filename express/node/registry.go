@@ -29,9 +29,11 @@ const (
 // changes, which come one at a time, and does its work beside them (slot.go).
 type registry struct {
 	self      catalog.Broker
+	selfLog   string // as records name it
 	catalog   *catalog.Catalog
 	log       *wal.Log
 	manifests *manifest.Store
+	logs      logStore        // nil where logs are on the brokers' disks
 	world     partition.World // what all partitions share; Stream is set for each
 	clock     clock.Clock
 	logger    *slog.Logger
@@ -39,26 +41,32 @@ type registry struct {
 	closed    func(t *catalog.Topic, p *partition.Partition)
 	deleted   func(t *catalog.Topic) // a topic is gone from the cluster, wherever it was served
 
+	topics map[topic.ID]*catalog.Topic // as slots know them: without Partitions, of which they would keep many copies; of change
+
 	mu         sync.RWMutex
 	partitions map[topic.Partition]*partition.Partition // what requests find
 	slots      map[topic.Partition]*slot                // what is here, comes or goes
+	expected   map[topic.Partition]time.Time            // what others are ordered to release to us, and since when we know
 	untried    int                                      // slots whose first step has not ended
 	news       chan struct{}                            // closed and replaced with each change of the above
 	opening    lane
 	leaving    lane
+	replays    map[string]*replay // by the log that is imported from
 	ended      bool
 	work       sync.WaitGroup
 }
 
 func newRegistry(c *catalog.Catalog) *registry {
 	return &registry{
-		self: c.Self(), catalog: c, news: make(chan struct{}), opening: lane{most: openingAtOnce}, leaving: lane{most: leavingAtOnce},
+		self: c.Self(), selfLog: catalog.LogID(c.Self().ID, c.Self().Incarnation), catalog: c, replays: map[string]*replay{}, news: make(chan struct{}), opening: lane{most: openingAtOnce}, leaving: lane{most: leavingAtOnce},
 		partitions: map[topic.Partition]*partition.Partition{}, slots: map[topic.Partition]*slot{},
+		expected: map[topic.Partition]time.Time{}, topics: map[topic.ID]*catalog.Topic{},
 	}
 }
 
 // Partition finds a partition that is served here. It waits, for at most patience from when that began, where the catalog
-// says that the partition is ours and it is not open yet, or is just being released (N5).
+// says that the partition is ours and it is not open yet, or is just being released, or is ordered to come here (N5): a
+// client that was told by the owner of before may be here sooner than the news.
 func (r *registry) Partition(id topic.Partition) (*partition.Partition, bool) {
 	if p, ok := r.served(id); ok {
 		return p, true
@@ -83,10 +91,30 @@ func (r *registry) Partition(id topic.Partition) (*partition.Partition, bool) {
 // waitLocked is how long a request may wait for a partition that is not served.
 func (r *registry) waitLocked(id topic.Partition) time.Duration {
 	s := r.slots[id]
-	if s == nil || r.ended || s.topic == nil || s.part.Owner != r.self.ID || s.failures > 0 {
+	since, comes := r.expected[id]
+	switch {
+	case r.ended:
 		return 0
+	case comes:
+	case s == nil || s.topic == nil || s.part.Owner != r.self.ID || s.failures > 0:
+		return 0
+	default:
+		since = s.since
 	}
-	return patience - r.clock.Now().Sub(s.since)
+	return patience - r.clock.Now().Sub(since)
+}
+
+// expectLocked notes whether a partition is ordered to come here from another broker.
+func (r *registry) expectLocked(id topic.Partition, t *catalog.Topic, part catalog.Partition) {
+	_, before := r.expected[id]
+	comes := t != nil && part.To == r.self.ID && part.Owner != r.self.ID
+	switch {
+	case comes && !before:
+		r.expected[id] = r.clock.Now()
+	case before && !comes:
+		delete(r.expected, id)
+		r.tellLocked()
+	}
 }
 
 // served is Partition without waiting.
@@ -115,12 +143,23 @@ func (r *registry) change(ctx context.Context, old, now *catalog.Topic) {
 			r.tell(ctx, topic.Partition{Topic: old.ID, Index: int32(i)}, nil, catalog.Partition{})
 		}
 		r.deleted(old)
+		delete(r.topics, old.ID)
+		old = nil
 	}
 	if now == nil {
 		return
 	}
+	if old == nil || r.topics[now.ID] == nil || old.Settings != now.Settings {
+		old = nil
+		alone := *now
+		alone.Partitions = nil
+		r.topics[now.ID] = &alone
+	}
 	for i, part := range now.Partitions {
-		r.tell(ctx, topic.Partition{Topic: now.ID, Index: int32(i)}, now, part)
+		// A topic of thousands of partitions changes thousands of times while they move.
+		if old == nil || i >= len(old.Partitions) || old.Partitions[i] != part {
+			r.tell(ctx, topic.Partition{Topic: now.ID, Index: int32(i)}, r.topics[now.ID], part)
+		}
 	}
 }
 
@@ -129,12 +168,13 @@ func (r *registry) change(ctx context.Context, old, now *catalog.Topic) {
 func (r *registry) tell(ctx context.Context, id topic.Partition, t *catalog.Topic, part catalog.Partition) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.expectLocked(id, t, part)
 	s := r.slots[id]
 	if s == nil {
 		if t == nil || part.Owner != r.self.ID {
 			return
 		}
-		s = &slot{id: id, left: -1, since: r.clock.Now()}
+		s = &slot{id: id, left: -1, durable: -1, imported: -1, since: r.clock.Now()}
 		r.slots[id] = s
 		r.untried++
 	}

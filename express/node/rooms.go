@@ -1,13 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -18,10 +18,12 @@ import (
 	"millrace/base/object"
 	"millrace/base/slab"
 	"millrace/express/api"
+	"millrace/express/audit"
 	"millrace/express/catalog"
 	"millrace/express/cleaner"
 	"millrace/express/coord"
 	"millrace/express/manifest"
+	"millrace/express/objectlog"
 	"millrace/express/partition"
 	"millrace/express/peer"
 	"millrace/express/replica"
@@ -37,14 +39,37 @@ import (
 // clusterIDKey is the object that says which cluster the store belongs to.
 const clusterIDKey = "cluster-id"
 
-// openReaders bounds how many segments are open at once.
-const openReaders = 512
+const (
+	openReaders = 512 // segments that are open at once
+	// A heir reads what is in a log and in no segment: so the files are small, and are emptied when there are many.
+	replicaFile   = 16 << 20
+	replicaMost   = 64 << 20
+	replicaGroups = 5000
+)
+
+// maxGroups bounds the commit groups of the log in the same way.
+func (c Config) maxGroups() int64 {
+	if c.Log == catalog.LogObject {
+		return replicaGroups
+	}
+	return 0
+}
+
+// maxLog bounds what is in the log and in no segment, in bytes; 0: nothing does.
+func (c Config) maxLog() int64 {
+	if c.Log == catalog.LogObject {
+		return replicaMost
+	}
+	return 0
+}
 
 // broker is the rooms of one running broker.
 type broker struct {
 	logger       *slog.Logger
 	clock        clock.Clock
 	log          *wal.Log
+	logs         *objectlog.Store  // nil where logs are on the brokers' disks
+	replica      *objectlog.Writer // where the log is durable; nil: on the disk
 	catalog      *catalog.Catalog
 	registry     *registry
 	coordinators *coordinators
@@ -53,6 +78,7 @@ type broker struct {
 	remote       *remote
 	verifier     *remoteTransactions
 	cleaner      *cleaner.Cleaner
+	audit        *audit.Auditor
 	server       *server.Server
 	figures      *figures
 	unfollow     func()
@@ -105,14 +131,14 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStore(ctx, w.Objects, b.catalog.ClusterID()); err != nil {
-		return nil, err
-	}
 	if err := b.catalog.Claim(ctx); err != nil {
 		return nil, err
 	}
 	b.registry = newRegistry(b.catalog)
 	b.registry.log, b.registry.manifests, b.registry.clock, b.registry.logger = b.log, b.manifests, w.Clock, w.Log
+	if b.logs != nil {
+		b.registry.logs = b.logs
+	}
 	if err := b.openCoordinators(rooms, w); err != nil {
 		return nil, err
 	}
@@ -125,10 +151,14 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	b.replicas = replica.New(replica.World{Manifests: b.manifests, Segments: segments, Slabs: slabs, Clock: w.Clock})
 	b.registry.opened = func(t *catalog.Topic, p *partition.Partition) { b.coordinators.opened(rooms, t, p) }
 	b.registry.closed, b.registry.deleted = b.coordinators.closed, b.coordinators.deleted
-	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted}, cleaner.World{
+	b.cleaner = cleaner.New(cleaner.Config{MaxMapBytes: share.compacted, MaxLog: cfg.maxLog(), MaxGroups: cfg.maxGroups()}, cleaner.World{
 		Partitions: b.registry.All, Settings: b.catalog.BrokerSettings, Log: b.log, Manifests: b.manifests,
-		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController, Orphans: b.sweepTails(w.Objects),
+		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController, Orphans: b.sweepOrphans(w.Objects),
 	})
+	b.audit = b.auditor(cfg, w, slabs)
+	if w.Inside != nil {
+		w.Inside(b.registry.All)
+	}
 	if err := b.registry.removeUnknown(ctx, pointers); err != nil {
 		w.Log.Warn("remains of deleted topics could not be removed", "err", err)
 	}
@@ -143,26 +173,60 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 }
 
 // openStorage recovers the log while the catalog and the list of manifests are read:
-// neither needs the other. The claim, which comes later, reads the catalog anew.
+// neither needs the other. The claim, which comes later, reads the catalog anew. Where the log is in the object store there is
+// nothing to recover; it is made when the catalog has said that this broker belongs there.
 func (b *broker) openStorage(
 	ctx context.Context, cfg Config, w World, self address, slabs *slab.Pool, incarnation uint64, share budget,
 ) (pointers []topic.Partition, err error) {
+	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		b.log, err = wal.Open(ctx, wal.Config{Dir: filepath.Join(cfg.Dir, "wal"), Broker: cfg.ID, Incarnation: incarnation, QueueBytes: share.queue},
-			wal.World{FS: w.FS, Clock: w.Clock, Log: w.Log, Slabs: slabs})
-		return err
-	})
+	config := wal.Config{
+		Dir: cfg.logDir(), Broker: cfg.ID, Incarnation: incarnation, FileSize: cfg.LogFileSize, QueueBytes: share.queue,
+	}
+	world := wal.World{FS: w.FS, Clock: w.Clock, Log: w.Log, Slabs: slabs}
+	if cfg.Log != catalog.LogObject {
+		g.Go(func() (err error) {
+			b.log, err = wal.Open(ctx, config, world)
+			return err
+		})
+	}
 	g.Go(func() (err error) {
 		me := catalog.Broker{ID: cfg.ID, Incarnation: incarnation, Host: self.host, Port: self.port, Rack: cfg.Zone}
-		b.catalog, err = catalog.Open(ctx, catalog.Config{Prefix: cfg.Prefix + "catalog/", Self: me, Static: facts(cfg, self)}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log})
+		b.catalog, err = catalog.Open(ctx, catalog.Config{
+			Prefix: cfg.Prefix + "catalog/", Self: me, Static: facts(cfg, self), Log: cfg.Log, LeaseTTL: cfg.LeaseTTL,
+		}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log})
 		return err
 	})
 	g.Go(func() (err error) {
 		pointers, err = b.manifests.Partitions(ctx)
 		return err
 	})
-	return pointers, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if err := checkStore(parent, w.Objects, b.catalog.ClusterID()); err != nil {
+		return nil, err
+	}
+	if err := checkSameStore(parent, w.KV, cfg.Prefix, w.Objects); err != nil {
+		return nil, err
+	}
+	return pointers, b.openReplica(parent, cfg, w, config, world)
+}
+
+// openReplica makes this incarnation's log in the object store, before anything says that it is in use.
+func (b *broker) openReplica(ctx context.Context, cfg Config, w World, config wal.Config, world wal.World) (err error) {
+	if cfg.Log != catalog.LogObject {
+		return nil
+	}
+	b.logs = objectlog.NewStore(w.KV, w.Objects, cfg.Prefix+"logs/", w.Clock, w.Log)
+	b.replica, err = b.logs.Create(ctx, objectlog.ID{Broker: cfg.ID, Incarnation: config.Incarnation}, objectlog.WriterConfig{HedgeAfter: cfg.Hedge},
+		objectlog.WriterWorld{Lease: b.catalog.LeaseDeadline})
+	if err != nil {
+		return fmt.Errorf("log in the object store: %w", err)
+	}
+	config.FileSize, config.Interval, world.Replica = cmp.Or(cfg.LogFileSize, replicaFile), cfg.Gather, b.replica
+	b.log, err = wal.Open(ctx, config, world)
+	return err
 }
 
 // checkStore makes sure that etcd and the object store belong together: to the
@@ -200,19 +264,49 @@ func facts(cfg Config, self address) map[string]string {
 	return f
 }
 
-// sweepTails is the sweep of what moves left behind in the store.
-func (b *broker) sweepTails(objects object.Store) func(ctx context.Context, now time.Time) (int, error) {
+// sweepOrphans is the sweep of what moves and dead brokers left behind in the store.
+func (b *broker) sweepOrphans(objects object.Store) func(ctx context.Context, now time.Time) (int, error) {
 	return func(ctx context.Context, now time.Time) (int, error) {
-		return tail.Sweep(ctx, objects, now, func(id topic.Partition) (tail.Owned, bool) {
-			part, ok := b.registry.record(id)
-			return tail.Owned{Epoch: part.Epoch, Tail: part.Tail}, ok
+		tails, err := b.sweepTails(ctx, objects, now)
+		if b.logs == nil {
+			return tails, err
+		}
+		logs, more := b.logs.Sweep(ctx, now, func(id objectlog.ID) bool {
+			// What is not used by a view that may be old is looked up once more: what is swept is gone.
+			return b.usesLog(id) || b.catalog.Refresh(ctx) != nil || b.usesLog(id)
 		})
+		return tails + logs, errors.Join(err, more)
 	}
+}
+
+// usesLog tells whether somebody writes a log, or may still need what is in it.
+func (b *broker) usesLog(id objectlog.ID) bool {
+	for _, o := range b.catalog.Brokers() {
+		if o.ID == id.Broker && o.Incarnation == id.Incarnation {
+			return true
+		}
+	}
+	for _, t := range b.catalog.Topics() {
+		for _, p := range t.Partitions {
+			if p.Owner == id.Broker && p.Incarnation == id.Incarnation || p.Log == id.String() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b *broker) sweepTails(ctx context.Context, objects object.Store, now time.Time) (int, error) {
+	return tail.Sweep(ctx, objects, now, func(id topic.Partition) (tail.Owned, bool) {
+		part, ok := b.registry.record(id)
+		return tail.Owned{Epoch: part.Epoch, Tail: part.Tail}, ok
+	})
 }
 
 func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	b.topics = &topics{catalog: b.catalog}
 	groups, err := coord.New(coord.GroupConfig{
+		Leads:      b.leads,
 		Partitions: b.partitionsOf(topic.ConsumerOffsets, b.catalog.BrokerSettings().OffsetsTopicPartitions),
 		Settings: func() coord.GroupSettings {
 			return coord.FromBroker(b.catalog.BrokerSettings(), b.catalog.GroupSettings)
@@ -228,16 +322,18 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	b.remote = &remote{
 		self: b.catalog.Self().ID, catalog: b.catalog,
 		pool: peer.New(ctx, peer.Config{ClientID: "millrace-broker-" + strconv.Itoa(int(b.catalog.Self().ID))},
-			peer.World{Broker: brokerOf(b.catalog), Log: w.Log}),
+			peer.World{Broker: brokerOf(b.catalog), Dial: w.Dial, Log: w.Log}),
 	}
 	transactions, err := coord.NewTransactions(ctx, coord.TransactionConfig{
 		Partitions: b.partitionsOf(topic.TransactionState, b.catalog.BrokerSettings().TransactionTopicPartitions),
 		Settings:   func() coord.TransactionSettings { return coord.TransactionsFromBroker(b.catalog.BrokerSettings()) },
+		Leads:      b.leads,
 	}, coord.TransactionWorld{Clock: w.Clock, Log: w.Log, Markers: &remoteMarkers{b.remote, b.markers}, NextProducerID: b.catalog.NextProducerID})
 	if err != nil {
 		return err
 	}
 	shares, err := coord.NewShares(ctx, coord.SharesConfig{
+		Leads:      b.leads,
 		Partitions: b.partitionsOf(topic.ShareGroupState, api.ShareStatePartitions),
 	}, coord.SharesWorld{Clock: w.Clock, Log: w.Log, Topics: b.topics})
 	if err != nil {
@@ -262,6 +358,10 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	return nil
 }
 
+// leads tells whether this broker may answer for what it owns. With the log in the object store another may have taken that over once
+// the lease is over (N11); with a log of its own it is the owner until it says otherwise.
+func (b *broker) leads() bool { return b.logs == nil || b.catalog.Leads() }
+
 // partitionsOf is the number of partitions of an internal topic: what it keeps
 // stays where it is if the configuration changes after its creation.
 func (b *broker) partitionsOf(name string, configured int32) int32 {
@@ -280,7 +380,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	}
 	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
 		Catalog: b.catalog, Partitions: b.registry, Replicas: b.replicas, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
-		Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
+		Leads: b.leads, Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
 		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
@@ -301,7 +401,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	}
 	b.figures = &figures{
 		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), telemetry: receiver, series: series,
-		partitions: func() int { return len(b.registry.All()) }, sharing: b.coordinators.sharing,
+		partitions: func() int { return len(b.registry.All()) }, sharing: b.coordinators.sharing, audit: b.audit.Stats,
 	}
 	return nil
 }
@@ -325,6 +425,11 @@ func (b *broker) close(ctx context.Context) error {
 	if b.log != nil {
 		if err := b.log.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close the log: %w", err))
+		}
+	}
+	if b.replica != nil {
+		if err := b.replica.Close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close the log in the object store: %w", err))
 		}
 	}
 	return errors.Join(errs...)

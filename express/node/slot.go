@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"millrace/express/catalog"
+	"millrace/express/manifest"
 	"millrace/express/partition"
 	"millrace/kafka/topic"
 )
@@ -30,6 +31,10 @@ type slot struct {
 	tried    bool                 // the first step has ended
 	failures int                  // of steps, since one went well
 	retry    *time.Timer
+	durable  int32              // leader epoch for which what it had to import is durable here; -1: none
+	imported int32              // leader epoch for which the record says so, too; -1: none
+	partial  bool               // its stream may hold what was imported, and nobody has opened it yet
+	manifest *manifest.Manifest // as it was after the import from a log; nil: to be loaded
 
 	// Of the step.
 	frozen bool           // the partition is frozen and withdrawn, and perhaps released
@@ -71,6 +76,10 @@ func (r *registry) kickLocked(ctx context.Context, s *slot) {
 		return
 	}
 	s.busy = true
+	if r.wantsLog(s) {
+		r.awaitLogLocked(ctx, s)
+		return
+	}
 	l := r.laneOf(s)
 	if l.running >= l.most {
 		l.waiting = append(l.waiting, s)
@@ -97,9 +106,13 @@ func (r *registry) foreign(s *slot) bool {
 	return s.part.Epoch > s.p.Offsets().Epoch && (s.part.Owner != r.self.ID || s.part.Incarnation != r.self.Incarnation)
 }
 
+// dropLocked ends a slot without a partition. What was imported for it goes, unless it was acknowledged that it is here (N9).
 func (r *registry) dropLocked(s *slot) {
 	if r.slots[s.id] == s {
 		delete(r.slots, s.id)
+		if s.partial && s.part.Log != r.selfLog {
+			r.log.Stream(s.id).Forget()
+		}
 	}
 	r.triedLocked(s)
 }
@@ -150,6 +163,17 @@ func (r *registry) step(ctx context.Context, s *slot) error {
 func (r *registry) conclude(ctx context.Context, l *lane, s *slot, err error) *slot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.concludeLocked(ctx, s, err)
+	if len(l.waiting) == 0 || r.ended {
+		l.running--
+		return nil
+	}
+	next := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	return next
+}
+
+func (r *registry) concludeLocked(ctx context.Context, s *slot, err error) {
 	s.busy = false
 	r.triedLocked(s)
 	if err == nil {
@@ -171,11 +195,4 @@ func (r *registry) conclude(ctx context.Context, l *lane, s *slot, err error) *s
 		})
 	}
 	r.tellLocked()
-	if len(l.waiting) == 0 || r.ended {
-		l.running--
-		return nil
-	}
-	next := l.waiting[0]
-	l.waiting = l.waiting[1:]
-	return next
 }

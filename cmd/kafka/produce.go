@@ -1,4 +1,4 @@
-package main
+package kafka
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/base/clock"
+	"millrace/cmd/terminal"
 	"millrace/kafka/client"
 )
 
@@ -43,7 +44,7 @@ type produceSummary struct {
 	Rate    float64 `json:"records_per_second"`
 }
 
-func (a *app) produceCommand() *cobra.Command {
+func (a *verbs) produceCommand() *cobra.Command {
 	var f produceFlags
 	cmd := &cobra.Command{
 		Use:   "produce [TOPIC]",
@@ -70,7 +71,7 @@ keep their order. The command ends when all records are acknowledged.`,
 			return a.produce(cmd.Context(), f, opts)
 		},
 	}
-	a.clientFlags(cmd)
+	a.ClientFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.topic, "topic", "t", "", "topic to write to (or as the argument)")
 	flags.StringArrayVarP(&f.files, "file", "f", nil, "file to read; may be repeated; - is standard input")
@@ -88,13 +89,13 @@ keep their order. The command ends when all records are acknowledged.`,
 func oneTopic(args []string, flag string) (string, error) {
 	switch {
 	case len(args) == 1 && flag != "" && flag != args[0]:
-		return "", fmt.Errorf("%w: two topics given, %q and %q", errUsage, args[0], flag)
+		return "", fmt.Errorf("%w: two topics given, %q and %q", terminal.ErrUsage, args[0], flag)
 	case len(args) == 1:
 		return args[0], nil
 	case flag != "":
 		return flag, nil
 	}
-	return "", fmt.Errorf("%w: which topic? Give it as the argument", errUsage)
+	return "", fmt.Errorf("%w: which topic? Give it as the argument", terminal.ErrUsage)
 }
 
 func (f produceFlags) options() ([]kgo.Opt, error) {
@@ -104,7 +105,7 @@ func (f produceFlags) options() ([]kgo.Opt, error) {
 	}
 	codec, ok := codecs[f.compression]
 	if !ok {
-		return nil, fmt.Errorf("%w: --compression %q: use none, gzip, snappy, lz4 or zstd", errUsage, f.compression)
+		return nil, fmt.Errorf("%w: --compression %q: use none, gzip, snappy, lz4 or zstd", terminal.ErrUsage, f.compression)
 	}
 	opts = append(opts, kgo.ProducerBatchCompression(codec))
 	switch f.acks {
@@ -115,7 +116,7 @@ func (f produceFlags) options() ([]kgo.Opt, error) {
 	case "0":
 		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
 	default:
-		return nil, fmt.Errorf("%w: --acks %q: use all, 1 or 0", errUsage, f.acks)
+		return nil, fmt.Errorf("%w: --acks %q: use all, 1 or 0", terminal.ErrUsage, f.acks)
 	}
 	if f.partition >= 0 {
 		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -128,14 +129,14 @@ func parseHeaders(pairs []string) ([]kgo.RecordHeader, error) {
 	for _, pair := range pairs {
 		k, v, ok := strings.Cut(pair, "=")
 		if !ok {
-			return nil, fmt.Errorf("%w: --header %q: use KEY=VALUE", errUsage, pair)
+			return nil, fmt.Errorf("%w: --header %q: use KEY=VALUE", terminal.ErrUsage, pair)
 		}
 		headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 	}
 	return headers, nil
 }
 
-func (a *app) produce(ctx context.Context, f produceFlags, opts []kgo.Opt) error {
+func (a *verbs) produce(ctx context.Context, f produceFlags, opts []kgo.Opt) error {
 	headers, err := parseHeaders(f.headers)
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (a *app) produce(ctx context.Context, f produceFlags, opts []kgo.Opt) error
 		return err
 	}
 	defer closeInput()
-	c, err := client.New(ctx, a.client(), opts...)
+	c, err := client.New(ctx, a.Client(), opts...)
 	if err != nil {
 		return err
 	}
@@ -167,16 +168,16 @@ func (a *app) produce(ctx context.Context, f produceFlags, opts []kgo.Opt) error
 	return err
 }
 
-func (a *app) reportProduced(s produceSummary) {
-	if a.output == outputJSON {
-		_ = a.printJSON(s) // standard output is gone; the exit status still tells
+func (a *verbs) reportProduced(s produceSummary) {
+	if a.Output == terminal.JSON {
+		_ = a.PrintJSON(s) // standard output is gone; the exit status still tells
 		return
 	}
-	fmt.Fprintf(a.errOut, "%s records, %s, acknowledged in %.1f s (%s records/s)\n", count(s.Records), size(s.Bytes), s.Seconds, count(int64(s.Rate)))
+	fmt.Fprintf(a.ErrOut, "%s records, %s, acknowledged in %.1f s (%s records/s)\n", terminal.Count(s.Records), terminal.Size(s.Bytes), s.Seconds, terminal.Count(int64(s.Rate)))
 }
 
 // openInputs joins the files into one input; total is -1 where it cannot be known.
-func (a *app) openInputs(files []string) (input io.Reader, total int64, closeAll func(), err error) {
+func (a *verbs) openInputs(files []string) (input io.Reader, total int64, closeAll func(), err error) {
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
@@ -189,7 +190,7 @@ func (a *app) openInputs(files []string) (input io.Reader, total int64, closeAll
 	}
 	for _, name := range files {
 		if name == "-" {
-			readers, total = append(readers, a.in), -1
+			readers, total = append(readers, a.In), -1
 			continue
 		}
 		file, err := os.Open(name)
@@ -208,11 +209,11 @@ func (a *app) openInputs(files []string) (input io.Reader, total int64, closeAll
 	return io.MultiReader(readers...), total, closeAll, nil
 }
 
-func (a *app) progress(f produceFlags, total int64) *progressbar.ProgressBar {
-	if f.quiet || !isTerminal(a.errOut) || a.output == outputJSON {
+func (a *verbs) progress(f produceFlags, total int64) *progressbar.ProgressBar {
+	if f.quiet || !terminal.IsTerminal(a.ErrOut) || a.Output == terminal.JSON {
 		return nil
 	}
-	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(a.errOut), progressbar.OptionShowBytes(true),
+	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(a.ErrOut), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription(f.topic), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetRenderBlankState(true))
 }
 

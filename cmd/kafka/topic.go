@@ -1,4 +1,4 @@
-package main
+package kafka
 
 import (
 	"bufio"
@@ -14,30 +14,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"millrace/kafka/client"
+	"millrace/cmd/terminal"
 )
 
-func (a *app) topicCommand() *cobra.Command {
+func (a *verbs) topicCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe, alter and delete topics", Args: cobra.NoArgs}
-	a.clientFlags(cmd)
+	a.ClientFlags(cmd)
 	cmd.AddCommand(a.topicCreate(), a.topicList(), a.topicDescribe(), a.topicAlter(), a.topicDelete())
 	return cmd
 }
 
-// admin runs f with an admin client.
-func (a *app) admin(ctx context.Context, f func(*kadm.Client) error) error {
-	c, err := client.NewAdmin(ctx, a.client())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return f(c)
-}
-
 // topicNames completes topic names on the command line.
-func (a *app) topicNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *verbs) topicNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	err := a.admin(cmd.Context(), func(c *kadm.Client) error {
+	err := a.Admin(cmd.Context(), func(c *kadm.Client) error {
 		topics, err := c.ListTopics(cmd.Context())
 		names = topics.Names()
 		return err
@@ -54,7 +44,7 @@ func parseConfigs(pairs []string) (map[string]*string, error) {
 	for _, pair := range pairs {
 		k, v, ok := strings.Cut(pair, "=")
 		if !ok || k == "" {
-			return nil, fmt.Errorf("%w: --config %q: use KEY=VALUE", errUsage, pair)
+			return nil, fmt.Errorf("%w: --config %q: use KEY=VALUE", terminal.ErrUsage, pair)
 		}
 		configs[k] = &v
 	}
@@ -81,7 +71,7 @@ type partitionRow struct {
 	End         int64   `json:"end_offset"`
 }
 
-func (a *app) topicCreate() *cobra.Command {
+func (a *verbs) topicCreate() *cobra.Command {
 	var partitions int32
 	var replication int16
 	var pairs []string
@@ -92,13 +82,13 @@ func (a *app) topicCreate() *cobra.Command {
 		Example: `  millrace topic create orders
   millrace topic create orders --partitions 12 --config retention.ms=86400000
   millrace topic create users --config cleanup.policy=compact`,
-		Args: oneOrMore("the name of a topic, or several"),
+		Args: terminal.OneOrMore("the name of a topic, or several"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			configs, err := parseConfigs(pairs)
 			if err != nil {
 				return err
 			}
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				create := c.CreateTopics
 				if dryRun {
 					create = c.ValidateCreateTopics
@@ -120,25 +110,25 @@ func (a *app) topicCreate() *cobra.Command {
 	return cmd
 }
 
-func (a *app) reportCreated(made kadm.CreateTopicResponses, ifNotExists, dryRun bool) error {
+func (a *verbs) reportCreated(made kadm.CreateTopicResponses, ifNotExists, dryRun bool) error {
 	var errs []error
 	var rows []topicRow
 	for _, t := range made.Sorted() {
 		switch {
 		case errors.Is(t.Err, kerr.TopicAlreadyExists) && ifNotExists:
-			a.say("Topic %s exists already.", t.Topic)
+			a.Say("Topic %s exists already.", t.Topic)
 		case t.Err != nil:
 			errs = append(errs, topicError("create", t.Topic, t.Err, t.ErrMessage))
 			continue
 		case dryRun:
-			a.say("Topic %s can be created.", t.Topic)
+			a.Say("Topic %s can be created.", t.Topic)
 		default:
-			a.say("Topic %s created: %d partition(s).", t.Topic, t.NumPartitions)
+			a.Say("Topic %s created: %d partition(s).", t.Topic, t.NumPartitions)
 		}
 		rows = append(rows, topicRow{Name: t.Topic, ID: t.ID.String(), Partitions: int(t.NumPartitions), ReplicationFactor: int(t.ReplicationFactor)})
 	}
-	if a.output == outputJSON && len(errs) == 0 {
-		errs = append(errs, a.printJSON(rows))
+	if a.Output == terminal.JSON && len(errs) == 0 {
+		errs = append(errs, a.PrintJSON(rows))
 	}
 	return errors.Join(errs...)
 }
@@ -163,7 +153,7 @@ func (e brokerError) Error() string { return e.code.Message + ": " + e.message }
 // Unwrap gives the code.
 func (e brokerError) Unwrap() error { return e.code }
 
-func (a *app) topicList() *cobra.Command {
+func (a *verbs) topicList() *cobra.Command {
 	var internal bool
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -172,7 +162,7 @@ func (a *app) topicList() *cobra.Command {
 		Example: "  millrace topic list\n  millrace topic list --internal --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				list := c.ListTopics
 				if internal {
 					list = c.ListTopicsWithInternal
@@ -188,7 +178,7 @@ func (a *app) topicList() *cobra.Command {
 					rows = append(rows, r)
 					lines = append(lines, table.Row{r.Name, r.Partitions, r.ReplicationFactor, r.ID})
 				}
-				return a.print(rows, table.Row{"Topic", "Partitions", "Replicas", "ID"}, lines)
+				return a.Print(rows, table.Row{"Topic", "Partitions", "Replicas", "ID"}, lines)
 			})
 		},
 	}
@@ -200,15 +190,15 @@ func summary(t kadm.TopicDetail) topicRow {
 	return topicRow{Name: t.Topic, ID: t.ID.String(), Partitions: len(t.Partitions), ReplicationFactor: t.Partitions.NumReplicas(), Internal: t.IsInternal}
 }
 
-func (a *app) topicDescribe() *cobra.Command {
+func (a *verbs) topicDescribe() *cobra.Command {
 	return &cobra.Command{
 		Use:               "describe NAME...",
 		Short:             "Show partitions, offsets and configuration of topics",
 		Example:           "  millrace topic describe orders",
-		Args:              oneOrMore("the name of a topic, or several"),
+		Args:              terminal.OneOrMore("the name of a topic, or several"),
 		ValidArgsFunction: a.topicNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				rows, err := describeTopics(cmd.Context(), c, names)
 				if err != nil {
 					return err
@@ -278,23 +268,23 @@ func overrides(configs kadm.ResourceConfigs, name string) map[string]string {
 	return set
 }
 
-func (a *app) printTopics(rows []topicRow) error {
-	if a.output == outputJSON {
-		return a.printJSON(rows)
+func (a *verbs) printTopics(rows []topicRow) error {
+	if a.Output == terminal.JSON {
+		return a.PrintJSON(rows)
 	}
 	for i, t := range rows {
 		if i > 0 {
-			a.say("")
+			a.Say("")
 		}
-		a.say("Topic %s, id %s, %d partition(s)", t.Name, t.ID, t.Partitions)
+		a.Say("Topic %s, id %s, %d partition(s)", t.Name, t.ID, t.Partitions)
 		for _, k := range slices.Sorted(maps.Keys(t.Configs)) {
-			a.say("  %s=%s", k, t.Configs[k])
+			a.Say("  %s=%s", k, t.Configs[k])
 		}
 		lines := make([]table.Row, 0, len(t.Detail))
 		for _, p := range t.Detail {
-			lines = append(lines, table.Row{p.Partition, p.Leader, p.LeaderEpoch, ints(p.Replicas), ints(p.ISR), p.Start, p.End, count(p.End - p.Start)})
+			lines = append(lines, table.Row{p.Partition, p.Leader, p.LeaderEpoch, ints(p.Replicas), ints(p.ISR), p.Start, p.End, terminal.Count(p.End - p.Start)})
 		}
-		if err := a.print(nil, table.Row{"Partition", "Leader", "Epoch", "Replicas", "ISR", "Start", "End", "Records"}, lines); err != nil {
+		if err := a.Print(nil, table.Row{"Partition", "Leader", "Epoch", "Replicas", "ISR", "Start", "End", "Records"}, lines); err != nil {
 			return err
 		}
 	}
@@ -303,7 +293,7 @@ func (a *app) printTopics(rows []topicRow) error {
 
 func ints(v []int32) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ","), "[]") }
 
-func (a *app) topicAlter() *cobra.Command {
+func (a *verbs) topicAlter() *cobra.Command {
 	var partitions int
 	var pairs, deleted []string
 	cmd := &cobra.Command{
@@ -312,7 +302,7 @@ func (a *app) topicAlter() *cobra.Command {
 		Example: `  millrace topic alter orders --config retention.ms=3600000
   millrace topic alter orders --delete-config retention.ms
   millrace topic alter orders --partitions 24`,
-		Args:              exactlyOne("the name of one topic"),
+		Args:              terminal.ExactlyOne("the name of one topic"),
 		ValidArgsFunction: a.topicNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			configs, err := parseConfigs(pairs)
@@ -320,9 +310,9 @@ func (a *app) topicAlter() *cobra.Command {
 				return err
 			}
 			if len(configs) == 0 && len(deleted) == 0 && partitions == 0 {
-				return fmt.Errorf("%w: nothing to change: give --config, --delete-config or --partitions", errUsage)
+				return fmt.Errorf("%w: nothing to change: give --config, --delete-config or --partitions", terminal.ErrUsage)
 			}
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				return a.alterTopic(cmd.Context(), c, args[0], configs, deleted, partitions)
 			})
 		},
@@ -334,7 +324,7 @@ func (a *app) topicAlter() *cobra.Command {
 	return cmd
 }
 
-func (a *app) alterTopic(ctx context.Context, c *kadm.Client, name string, configs map[string]*string, deleted []string, partitions int) error {
+func (a *verbs) alterTopic(ctx context.Context, c *kadm.Client, name string, configs map[string]*string, deleted []string, partitions int) error {
 	if len(configs)+len(deleted) > 0 {
 		var changes []kadm.AlterConfig
 		for k, v := range configs {
@@ -364,14 +354,14 @@ func (a *app) alterTopic(ctx context.Context, c *kadm.Client, name string, confi
 			}
 		}
 	}
-	a.say("Topic %s altered.", name)
-	if a.output == outputJSON {
-		return a.printJSON(map[string]string{"name": name, "result": "altered"})
+	a.Say("Topic %s altered.", name)
+	if a.Output == terminal.JSON {
+		return a.PrintJSON(map[string]string{"name": name, "result": "altered"})
 	}
 	return nil
 }
 
-func (a *app) topicDelete() *cobra.Command {
+func (a *verbs) topicDelete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:               "delete NAME...",
@@ -379,13 +369,13 @@ func (a *app) topicDelete() *cobra.Command {
 		Long:              "Delete topics and all their records. On a terminal it asks first.",
 		Aliases:           []string{"rm"},
 		Example:           "  millrace topic delete orders --yes",
-		Args:              oneOrMore("the name of a topic, or several"),
+		Args:              terminal.OneOrMore("the name of a topic, or several"),
 		ValidArgsFunction: a.topicNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if !yes && isTerminal(a.in) && !a.confirm("Delete %s and all records in it?", strings.Join(names, ", ")) {
+			if !yes && terminal.IsTerminal(a.In) && !a.confirm("Delete %s and all records in it?", strings.Join(names, ", ")) {
 				return errors.New("not confirmed, nothing was deleted")
 			}
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				gone, err := c.DeleteTopics(cmd.Context(), names...)
 				if err != nil {
 					return fmt.Errorf("delete topics: %w", err)
@@ -398,10 +388,10 @@ func (a *app) topicDelete() *cobra.Command {
 						continue
 					}
 					deleted = append(deleted, t.Topic)
-					a.say("Topic %s deleted.", t.Topic)
+					a.Say("Topic %s deleted.", t.Topic)
 				}
-				if a.output == outputJSON {
-					errs = append(errs, a.printJSON(map[string][]string{"deleted": deleted}))
+				if a.Output == terminal.JSON {
+					errs = append(errs, a.PrintJSON(map[string][]string{"deleted": deleted}))
 				}
 				return errors.Join(errs...)
 			})
@@ -412,9 +402,9 @@ func (a *app) topicDelete() *cobra.Command {
 }
 
 // confirm asks a question on the terminal; anything but y or yes is a no.
-func (a *app) confirm(format string, args ...any) bool {
-	fmt.Fprintf(a.errOut, format+" [y/N] ", args...)
-	answer, err := bufio.NewReader(a.in).ReadString('\n')
+func (a *verbs) confirm(format string, args ...any) bool {
+	fmt.Fprintf(a.ErrOut, format+" [y/N] ", args...)
+	answer, err := bufio.NewReader(a.In).ReadString('\n')
 	if err != nil && answer == "" {
 		return false
 	}

@@ -1,4 +1,4 @@
-package main
+package kafka
 
 import (
 	"context"
@@ -13,19 +13,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/base/clock"
+	"millrace/cmd/terminal"
 )
 
-func (a *app) groupCommand() *cobra.Command {
+func (a *verbs) groupCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "group", Short: "List, describe, reset and delete consumer groups", Args: cobra.NoArgs}
-	a.clientFlags(cmd)
+	a.ClientFlags(cmd)
 	cmd.AddCommand(a.groupList(), a.groupDescribe(), a.groupReset(), a.groupDelete())
 	return cmd
 }
 
 // groupNames completes group names on the command line.
-func (a *app) groupNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *verbs) groupNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
-	err := a.admin(cmd.Context(), func(c *kadm.Client) error {
+	err := a.Admin(cmd.Context(), func(c *kadm.Client) error {
 		groups, err := c.ListGroups(cmd.Context())
 		names = groups.Groups()
 		return err
@@ -63,7 +64,7 @@ type lagRow struct {
 	Member    string `json:"member_id,omitempty"`
 }
 
-func (a *app) groupList() *cobra.Command {
+func (a *verbs) groupList() *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "List consumer groups",
@@ -71,7 +72,7 @@ func (a *app) groupList() *cobra.Command {
 		Example: "  millrace group list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				groups, err := c.ListGroups(cmd.Context())
 				if err != nil {
 					return fmt.Errorf("list groups: %w", err)
@@ -82,21 +83,21 @@ func (a *app) groupList() *cobra.Command {
 					rows = append(rows, groupRow{Group: g.Group, State: g.State, Type: g.ProtocolType, Coordinator: g.Coordinator})
 					lines = append(lines, table.Row{g.Group, g.State, g.ProtocolType, g.Coordinator})
 				}
-				return a.print(rows, table.Row{"Group", "State", "Protocol type", "Coordinator"}, lines)
+				return a.Print(rows, table.Row{"Group", "State", "Protocol type", "Coordinator"}, lines)
 			})
 		},
 	}
 }
 
-func (a *app) groupDescribe() *cobra.Command {
+func (a *verbs) groupDescribe() *cobra.Command {
 	return &cobra.Command{
 		Use:               "describe GROUP...",
 		Short:             "Show members, committed offsets and lag of groups",
 		Example:           "  millrace group describe billing",
-		Args:              oneOrMore("the name of a group, or several"),
+		Args:              terminal.OneOrMore("the name of a group, or several"),
 		ValidArgsFunction: a.groupNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				lags, err := c.Lag(cmd.Context(), names...)
 				if err != nil {
 					return fmt.Errorf("describe groups: %w", err)
@@ -133,20 +134,20 @@ func describedGroup(l kadm.DescribedGroupLag) groupRow {
 	return row
 }
 
-func (a *app) printGroups(rows []groupRow) error {
-	if a.output == outputJSON {
-		return a.printJSON(rows)
+func (a *verbs) printGroups(rows []groupRow) error {
+	if a.Output == terminal.JSON {
+		return a.PrintJSON(rows)
 	}
 	for i, g := range rows {
 		if i > 0 {
-			a.say("")
+			a.Say("")
 		}
-		a.say("Group %s: %s, %d member(s), lag %s, coordinator %d", g.Group, g.State, len(g.Members), count(g.Lag), g.Coordinator)
+		a.Say("Group %s: %s, %d member(s), lag %s, coordinator %d", g.Group, g.State, len(g.Members), terminal.Count(g.Lag), g.Coordinator)
 		lines := make([]table.Row, 0, len(g.Offsets))
 		for _, o := range g.Offsets {
 			lines = append(lines, table.Row{o.Topic, o.Partition, orDash(o.Committed), o.End, orDash(o.Lag), o.Member})
 		}
-		if err := a.print(nil, table.Row{"Topic", "Partition", "Committed", "End", "Lag", "Member"}, lines); err != nil {
+		if err := a.Print(nil, table.Row{"Topic", "Partition", "Committed", "End", "Lag", "Member"}, lines); err != nil {
 			return err
 		}
 	}
@@ -160,7 +161,7 @@ func orDash(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func (a *app) groupReset() *cobra.Command {
+func (a *verbs) groupReset() *cobra.Command {
 	var topics []string
 	var to string
 	var dryRun bool
@@ -174,14 +175,14 @@ long ago (-90m). Without --topic all topics are moved that the group has
 committed to. --dry-run shows what would be done.`,
 		Example: `  millrace group reset billing --to beginning --topic orders
   millrace group reset billing --to -1h --dry-run`,
-		Args:              exactlyOne("the name of one group"),
+		Args:              terminal.ExactlyOne("the name of one group"),
 		ValidArgsFunction: a.groupNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			start, err := parseFrom("--to", to, clock.System{}.Now())
 			if err != nil {
 				return err
 			}
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				return a.resetGroup(cmd.Context(), c, args[0], topics, start, dryRun)
 			})
 		},
@@ -200,7 +201,7 @@ type resetRow struct {
 	After     int64  `json:"after"`
 }
 
-func (a *app) resetGroup(ctx context.Context, c *kadm.Client, group string, only []string, start kgo.Offset, dryRun bool) error {
+func (a *verbs) resetGroup(ctx context.Context, c *kadm.Client, group string, only []string, start kgo.Offset, dryRun bool) error {
 	wanted, err := parseTopicPartitions(only)
 	if err != nil {
 		return err
@@ -247,7 +248,7 @@ func (a *app) resetGroup(ctx context.Context, c *kadm.Client, group string, only
 	for _, r := range rows {
 		lines = append(lines, table.Row{r.Topic, r.Partition, orDash(r.Before), r.After})
 	}
-	return a.print(rows, table.Row{"Topic", "Partition", "Before", "After"}, lines)
+	return a.Print(rows, table.Row{"Topic", "Partition", "Before", "After"}, lines)
 }
 
 func commitReset(ctx context.Context, c *kadm.Client, group string, offsets kadm.Offsets) error {
@@ -282,7 +283,7 @@ func parseTopicPartitions(list []string) (map[string]map[int32]bool, error) {
 		}
 		n, err := strconv.ParseInt(part, 10, 32)
 		if err != nil || n < 0 {
-			return nil, fmt.Errorf("%w: --topic %q: use TOPIC or TOPIC:PARTITION", errUsage, s)
+			return nil, fmt.Errorf("%w: --topic %q: use TOPIC or TOPIC:PARTITION", terminal.ErrUsage, s)
 		}
 		out[name][int32(n)] = true
 	}
@@ -330,7 +331,7 @@ func clamped(ctx context.Context, c *kadm.Client, topics []string, at int64) (ka
 	return starts, nil
 }
 
-func (a *app) groupDelete() *cobra.Command {
+func (a *verbs) groupDelete() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:               "delete GROUP...",
@@ -338,13 +339,13 @@ func (a *app) groupDelete() *cobra.Command {
 		Long:              "Delete consumer groups and their committed offsets. They must have no members. On a terminal it asks first.",
 		Aliases:           []string{"rm"},
 		Example:           "  millrace group delete billing --yes",
-		Args:              oneOrMore("the name of a group, or several"),
+		Args:              terminal.OneOrMore("the name of a group, or several"),
 		ValidArgsFunction: a.groupNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if !yes && isTerminal(a.in) && !a.confirm("Delete %s and the committed offsets?", strings.Join(names, ", ")) {
+			if !yes && terminal.IsTerminal(a.In) && !a.confirm("Delete %s and the committed offsets?", strings.Join(names, ", ")) {
 				return errors.New("not confirmed, nothing was deleted")
 			}
-			return a.admin(cmd.Context(), func(c *kadm.Client) error {
+			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
 				gone, err := c.DeleteGroups(cmd.Context(), names...)
 				if err != nil {
 					return fmt.Errorf("delete groups: %w", err)
@@ -357,10 +358,10 @@ func (a *app) groupDelete() *cobra.Command {
 						continue
 					}
 					deleted = append(deleted, g.Group)
-					a.say("Group %s deleted.", g.Group)
+					a.Say("Group %s deleted.", g.Group)
 				}
-				if a.output == outputJSON {
-					errs = append(errs, a.printJSON(map[string][]string{"deleted": deleted}))
+				if a.Output == terminal.JSON {
+					errs = append(errs, a.PrintJSON(map[string][]string{"deleted": deleted}))
 				}
 				return errors.Join(errs...)
 			})

@@ -1,4 +1,4 @@
-package main
+package kafka
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/base/clock"
+	"millrace/cmd/terminal"
 	"millrace/kafka/client"
 )
 
@@ -31,7 +32,7 @@ type consumeFlags struct {
 	committed  bool
 }
 
-func (a *app) consumeCommand() *cobra.Command {
+func (a *verbs) consumeCommand() *cobra.Command {
 	var f consumeFlags
 	cmd := &cobra.Command{
 		Use:   "consume [TOPIC]",
@@ -60,10 +61,10 @@ how long ago (-90m).
 				return err
 			}
 			if f.group != "" && len(f.partitions) > 0 {
-				return fmt.Errorf("%w: --partition and --group exclude each other: a group gives out the partitions", errUsage)
+				return fmt.Errorf("%w: --partition and --group exclude each other: a group gives out the partitions", terminal.ErrUsage)
 			}
 			if f.count < 0 {
-				return fmt.Errorf("%w: --count %d: use a number from 0 on; 0 is no limit", errUsage, f.count)
+				return fmt.Errorf("%w: --count %d: use a number from 0 on; 0 is no limit", terminal.ErrUsage, f.count)
 			}
 			start, err := parseFrom("--from", f.from, clock.System{}.Now())
 			if err != nil {
@@ -76,7 +77,7 @@ how long ago (-90m).
 			return a.consume(cmd.Context(), f, start, print)
 		},
 	}
-	a.clientFlags(cmd)
+	a.ClientFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.topic, "topic", "t", "", "topic to read (or as the argument)")
 	flags.StringVar(&f.from, "from", "beginning", "where to start: beginning, end, an offset, a time, or how long ago")
@@ -106,7 +107,7 @@ func parseFrom(flag, from string, now time.Time) (kgo.Offset, error) {
 	if t, err := time.Parse(time.RFC3339, from); err == nil {
 		return kgo.NewOffset().AfterMilli(t.UnixMilli()), nil
 	}
-	return kgo.Offset{}, fmt.Errorf("%w: %s %q: use beginning, end, an offset (42), a time (2026-01-31T12:00:00Z) or how long ago (-90m)", errUsage, flag, from)
+	return kgo.Offset{}, fmt.Errorf("%w: %s %q: use beginning, end, an offset (42), a time (2026-01-31T12:00:00Z) or how long ago (-90m)", terminal.ErrUsage, flag, from)
 }
 
 type recordRow struct {
@@ -121,8 +122,8 @@ type recordRow struct {
 }
 
 // recordPrinter gives what prints one record into a buffer.
-func (a *app) recordPrinter(format string) (func([]byte, *kgo.Record) ([]byte, error), error) {
-	if a.output == outputJSON {
+func (a *verbs) recordPrinter(format string) (func([]byte, *kgo.Record) ([]byte, error), error) {
+	if a.Output == terminal.JSON {
 		return func(b []byte, r *kgo.Record) ([]byte, error) {
 			line, err := json.Marshal(row(r))
 			return append(append(b, line...), '\n'), err
@@ -130,7 +131,7 @@ func (a *app) recordPrinter(format string) (func([]byte, *kgo.Record) ([]byte, e
 	}
 	f, err := kgo.NewRecordFormatter(format)
 	if err != nil {
-		return nil, fmt.Errorf("%w: --format %q: %w", errUsage, format, err)
+		return nil, fmt.Errorf("%w: --format %q: %w", terminal.ErrUsage, format, err)
 	}
 	return func(b []byte, r *kgo.Record) ([]byte, error) { return f.AppendRecord(b, r), nil }, nil
 }
@@ -158,8 +159,8 @@ func row(r *kgo.Record) recordRow {
 	return out
 }
 
-func (a *app) consume(ctx context.Context, f consumeFlags, start kgo.Offset, print func([]byte, *kgo.Record) ([]byte, error)) (err error) {
-	admin, err := client.NewAdmin(ctx, a.client())
+func (a *verbs) consume(ctx context.Context, f consumeFlags, start kgo.Offset, print func([]byte, *kgo.Record) ([]byte, error)) (err error) {
+	admin, err := client.NewAdmin(ctx, a.Client())
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func (a *app) consume(ctx context.Context, f consumeFlags, start kgo.Offset, pri
 		}
 		opts = append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{f.topic: at}))
 	}
-	c, err := client.New(ctx, a.client(), opts...)
+	c, err := client.New(ctx, a.Client(), opts...)
 	if err != nil {
 		return err
 	}
@@ -196,8 +197,8 @@ func (a *app) consume(ctx context.Context, f consumeFlags, start kgo.Offset, pri
 	return a.pollRecords(ctx, c, f, goal, print)
 }
 
-func (a *app) pollRecords(ctx context.Context, c *kgo.Client, f consumeFlags, goal *goal, print func([]byte, *kgo.Record) ([]byte, error)) error {
-	out := bufio.NewWriterSize(a.out, 256<<10)
+func (a *verbs) pollRecords(ctx context.Context, c *kgo.Client, f consumeFlags, goal *goal, print func([]byte, *kgo.Record) ([]byte, error)) error {
+	out := bufio.NewWriterSize(a.Out, 256<<10)
 	var buf []byte
 	var printed int64
 	for !f.done(goal, printed) {
@@ -296,7 +297,7 @@ func newGoal(ctx context.Context, admin *kadm.Client, f consumeFlags) (*goal, er
 	}
 	for _, p := range f.partitions {
 		if _, ok := g.ends[p]; !ok {
-			return nil, fmt.Errorf("%w: topic %s has no partition %d", errUsage, f.topic, p)
+			return nil, fmt.Errorf("%w: topic %s has no partition %d", terminal.ErrUsage, f.topic, p)
 		}
 	}
 	if len(f.partitions) > 0 {

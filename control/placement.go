@@ -1,0 +1,349 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"millrace/base/kv"
+	"millrace/engine"
+)
+
+// portsPerBroker is what the listeners of one broker take of a host's range: PLAINTEXT p, TLS p+2, SCRAM p+4, IAM p+6.
+const portsPerBroker = 8
+
+// zones are those of a host that was given none: its brokers stand for three.
+var zones = [...]string{"zone-a", "zone-b", "zone-c"}
+
+// Place says where each of the cluster's brokers runs and listens, given the hosts that have an agent and what runs there, other
+// clusters' nodes included. A broker that is there stays on its host (C7), even on one without an agent; others go to the zone,
+// and in it to the host, that has the fewest of the cluster. It returns ErrSpec where one finds no place.
+func (c Cluster) Place(hosts []engine.Host, there []engine.NodeSpec) ([]engine.NodeSpec, error) {
+	p := placement{cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{}}
+	for _, h := range hosts {
+		if h.Format <= engine.Format {
+			p.hosts[h.Name] = h
+		}
+	}
+	old := map[int32]engine.NodeSpec{}
+	for _, s := range there {
+		if s.Cluster == c.Name {
+			old[s.ID] = s
+			continue
+		}
+		p.all[s.Host]++
+		p.take(s)
+	}
+	var specs []engine.NodeSpec
+	for _, fresh := range []bool{false, true} { // those that are there choose first
+		for id := int32(1); int(id) <= c.Brokers; id++ {
+			former, stays := old[id]
+			if stays == fresh {
+				continue
+			}
+			s, err := p.place(id, former)
+			if err != nil {
+				return nil, err
+			}
+			specs = append(specs, s)
+		}
+	}
+	slices.SortFunc(specs, func(a, b engine.NodeSpec) int { return int(a.ID - b.ID) })
+	return specs, reachable(specs)
+}
+
+// placement is what has been decided so far.
+type placement struct {
+	cluster        Cluster
+	hosts          map[string]engine.Host
+	taken          map[string]string // what listens, by address
+	ofZone, ofHost map[string]int    // the cluster's brokers
+	all            map[string]int    // nodes of a host, whatever their cluster
+}
+
+// zoneOf is that of a host; one that was given none is a zone of its own.
+func zoneOf(h engine.Host) string { return cmp.Or(h.Zone, "host "+h.Name) }
+
+// place finds the place of one broker; former is its spec, if it has one.
+func (p *placement) place(id int32, former engine.NodeSpec) (engine.NodeSpec, error) {
+	if former.ID != 0 {
+		h, live := p.hosts[former.Host]
+		if !live {
+			h = engine.Host{Name: former.Host, Zone: former.Zone}
+		}
+		s, err := p.spec(id, h, former, live)
+		if err != nil {
+			return s, err
+		}
+		p.settle(h, s)
+		return s, nil
+	}
+	order := make([]engine.Host, 0, len(p.hosts))
+	for _, h := range p.hosts {
+		order = append(order, h)
+	}
+	slices.SortFunc(order, func(a, b engine.Host) int {
+		return cmp.Or(p.ofZone[zoneOf(a)]-p.ofZone[zoneOf(b)], p.ofHost[a.Name]-p.ofHost[b.Name], p.all[a.Name]-p.all[b.Name], cmp.Compare(a.Name, b.Name))
+	})
+	faults := []error{fmt.Errorf("%w: no host has a place for broker %d", ErrSpec, id)}
+	for _, h := range order {
+		s, err := p.spec(id, h, former, true)
+		if err == nil {
+			p.settle(h, s)
+			return s, nil
+		}
+		faults = append(faults, err)
+	}
+	return engine.NodeSpec{}, errors.Join(faults...)
+}
+
+func (p *placement) settle(h engine.Host, s engine.NodeSpec) {
+	p.ofZone[zoneOf(h)]++
+	p.ofHost[h.Name]++
+	p.all[h.Name]++
+	p.take(s)
+}
+
+func (p *placement) take(s engine.NodeSpec) {
+	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster)
+	if s.Metrics != "" {
+		p.taken[s.Metrics] = "the metrics of " + p.taken[s.Listen]
+	}
+}
+
+// spec is that of a broker on a host; where the host has no agent now, its addresses stay.
+func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live bool) (engine.NodeSpec, error) {
+	c := p.cluster
+	s := engine.NodeSpec{
+		Format: engine.Format, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Log: c.Log, Store: c.Store,
+		Zone: cmp.Or(h.Zone, zones[int(id-1)%len(zones)]), Listen: former.Listen, Metrics: former.Metrics,
+		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary,
+	}
+	if !live {
+		return s, nil
+	}
+	var err error
+	if s.Listen, err = p.listen(id, h, former.Listen); err != nil {
+		return s, err
+	}
+	if s.Metrics, err = p.metrics(id, h); err != nil {
+		return s, err
+	}
+	for _, a := range []string{s.Listen, s.Metrics} {
+		if other := p.taken[a]; other != "" {
+			return s, fmt.Errorf("%w: %s would be the address of %s and of broker %d", ErrSpec, a, other, id)
+		}
+	}
+	return s, nil
+}
+
+// listen is the address of a broker: by the cluster's numbering, or of the host's range.
+func (p *placement) listen(id int32, h engine.Host, former string) (string, error) {
+	byNumber, err := address(p.cluster.Listen, int(id))
+	if err != nil {
+		return "", err
+	}
+	host, port, err := net.SplitHostPort(byNumber)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrSpec, err)
+	}
+	host = cmp.Or(h.Address, host)
+	if h.Ports == (engine.Ports{}) {
+		return net.JoinHostPort(host, port), nil
+	}
+	free := ""
+	for at := h.Ports.From; at+portsPerBroker-1 <= h.Ports.To; at += portsPerBroker {
+		a := net.JoinHostPort(host, strconv.Itoa(at))
+		if p.taken[a] != "" {
+			continue
+		}
+		if a == former {
+			return a, nil
+		}
+		free = cmp.Or(free, a)
+	}
+	if free == "" {
+		return "", fmt.Errorf("%w: the ports %d to %d of host %s are all given out; each broker takes %d", ErrSpec, h.Ports.From, h.Ports.To, h.Name, portsPerBroker)
+	}
+	return free, nil
+}
+
+// metrics is where a broker shows its metrics: at a loopback address everywhere, or at the host's.
+func (p *placement) metrics(id int32, h engine.Host) (string, error) {
+	if p.cluster.Metrics == "" {
+		return "", nil
+	}
+	a, err := address(p.cluster.Metrics, int(id))
+	if err != nil || h.Address == "" || isLoopback(a) {
+		return a, err
+	}
+	_, port, err := net.SplitHostPort(a)
+	return net.JoinHostPort(h.Address, port), err
+}
+
+// reachable refuses brokers on several hosts of which some listen for their own host only.
+func reachable(specs []engine.NodeSpec) error {
+	for _, s := range specs {
+		for _, other := range specs {
+			if s.Host != other.Host && isLoopback(s.Listen) && !isLoopback(other.Listen) {
+				return fmt.Errorf("%w: broker %d on host %s listens at %s, where host %s cannot reach it: start its agent, or millrace serve, with --advertise",
+					ErrSpec, s.ID, s.Host, s.Listen, other.Host)
+			}
+		}
+	}
+	return nil
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Hosts are those that have an agent, by name. Of one whose agent is of a newer Millrace the name is all that can be read; its Format is
+// above engine.Format, and nothing is placed there.
+func (p *Plane) Hosts(ctx context.Context) ([]engine.Host, error) {
+	items, _, err := p.store.List(ctx, engine.HostPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list hosts: %w", err)
+	}
+	hosts := make([]engine.Host, 0, len(items)+1)
+	for _, item := range items {
+		h, err := engine.Decode[engine.Host](item.Value)
+		if errors.Is(err, engine.ErrNewer) { // it has an agent, which a newer control plane will know how to use
+			h, err = engine.Host{Format: engine.Format + 1, Name: strings.TrimPrefix(item.Key, engine.HostPrefix)}, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", item.Key, err)
+		}
+		hosts = append(hosts, h)
+	}
+	self := func(h engine.Host) bool { return h.Name == p.self.Name }
+	if !slices.ContainsFunc(hosts, self) {
+		hosts = append(hosts, p.self)
+	}
+	slices.SortFunc(hosts, func(a, b engine.Host) int { return cmp.Compare(a.Name, b.Name) })
+	return hosts, nil
+}
+
+// HostState is a host with the nodes of one cluster that are placed on it.
+type HostState struct {
+	Host  engine.Host `json:"host"` // of a host that is lost, the name is all that is known
+	Lost  bool        `json:"lost,omitempty"`
+	Nodes []Node      `json:"nodes"`
+}
+
+// HostStates are all hosts that have an agent, and those that had one and have nodes of the cluster, by name.
+func (p *Plane) HostStates(ctx context.Context, cluster string) ([]HostState, error) {
+	hosts, err := p.Hosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := p.Nodes(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	var states []HostState
+	for _, h := range hosts {
+		states = append(states, HostState{Host: h, Nodes: []Node{}})
+	}
+	for _, n := range nodes {
+		i := slices.IndexFunc(states, func(s HostState) bool { return s.Host.Name == n.Spec.Host })
+		if i < 0 {
+			i = len(states)
+			states = append(states, HostState{Host: engine.Host{Name: n.Spec.Host, Zone: n.Spec.Zone}, Lost: true})
+		}
+		states[i].Nodes = append(states[i].Nodes, n)
+	}
+	slices.SortFunc(states, func(a, b HostState) int { return cmp.Compare(a.Host.Name, b.Host.Name) })
+	return states, nil
+}
+
+// specs are those of all hosts and clusters.
+func (p *Plane) specs(ctx context.Context) ([]engine.NodeSpec, error) {
+	items, _, err := p.store.List(ctx, engine.AllSpecs)
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	specs := make([]engine.NodeSpec, 0, len(items))
+	for _, item := range items {
+		s, err := engine.Decode[engine.NodeSpec](item.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", item.Key, err)
+		}
+		specs = append(specs, s)
+	}
+	return specs, nil
+}
+
+// Placed is where the brokers of a cluster are, and where those would come that are missing.
+func (p *Plane) Placed(ctx context.Context, c Cluster) ([]engine.NodeSpec, error) {
+	specs, _, err := p.placed(ctx, c)
+	return specs, err
+}
+
+// fits says why the cluster's brokers find no place.
+func (p *Plane) fits(ctx context.Context, c Cluster) error {
+	_, _, err := p.placed(ctx, c)
+	return err
+}
+
+// placed is what Place says of the hosts as they are, and what is there.
+func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.NodeSpec, err error) {
+	hosts, err := p.Hosts(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if there, err = p.specs(ctx); err != nil {
+		return nil, nil, err
+	}
+	specs, err = c.Place(hosts, there)
+	return specs, there, err
+}
+
+// arrange writes the specs of a cluster's brokers as they are to be; those that are missing only where create says so. With tidy it
+// removes those that the cluster does not explain.
+func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bool, tidy bool) error {
+	specs, there, err := p.placed(ctx, c)
+	if err != nil {
+		return err
+	}
+	if c.Log != "object" && slices.ContainsFunc(specs, func(s engine.NodeSpec) bool { return s.Host != specs[0].Host }) {
+		p.log.Warn("brokers on several hosts keep their logs there: while a host is away, its partitions are too", "cluster", c.Name)
+	}
+	wanted := make(map[string]bool, len(specs))
+	for _, s := range specs {
+		wanted[s.Key()] = true
+		if err := p.place(ctx, s, create(s.ID)); err != nil {
+			return err
+		}
+	}
+	for _, s := range there {
+		if !tidy || s.Cluster != c.Name || wanted[s.Key()] {
+			continue
+		}
+		if _, err := p.store.Txn(ctx, nil, []kv.Op{kv.Delete(s.Key())}); err != nil {
+			return fmt.Errorf("remove node %s: %w", s.Key(), err)
+		}
+	}
+	return nil
+}
+
+// place writes the spec of a node; where there is none only if create says so.
+// What an operation has written into it stays.
+func (p *Plane) place(ctx context.Context, s engine.NodeSpec, create bool) error {
+	return p.edit(ctx, s.Key(), create, func(old *engine.NodeSpec) {
+		if old.ID != 0 {
+			s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
+		}
+		*old = s
+	})
+}
