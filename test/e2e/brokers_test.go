@@ -29,9 +29,13 @@ func spread(t *testing.T, c *harness.Cluster, name string, partitions, n int) {
 	if _, err := kadm.NewClient(newClient(t, c)).CreateTopic(t.Context(), int32(partitions), 1, nil, name); err != nil {
 		t.Fatal(err)
 	}
-	if got := leaders(t, c, name); len(got) != n {
-		t.Fatalf("leaders of %s by broker: %v, want %d brokers", name, got, n)
-	}
+	// A broker that is asked may not know it yet.
+	harness.Eventually(t, 10*time.Second, fmt.Sprintf("leaders of %s at %d brokers", name, n), func(context.Context) error {
+		if got := leaders(t, c, name); len(got) != n {
+			return fmt.Errorf("leaders by broker: %v", got)
+		}
+		return nil
+	})
 }
 
 // leaders counts the partitions of a topic by leader. It asks with a client of its own, because clients keep metadata.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"strconv"
 	"testing"
 
@@ -26,6 +29,7 @@ type Cluster struct {
 	Engine    Engine
 	Bootstrap string // HOST:PORT of the first broker
 	API       string // HOST:PORT of millrace's API; empty for Apache Kafka
+	Host      Host   // on which millrace serve runs
 	Dir       string // data folder; survives Stop, so that a test may start again on it
 
 	process *Process
@@ -37,6 +41,17 @@ func (c *Cluster) Process() *Process { return c.process }
 
 // Binary returns the path of the millrace program that serves; it is empty for Apache Kafka.
 func (c *Cluster) Binary() string { return c.binary }
+
+// Verb is a command of millrace on serve's host, which may tell the control plane to do something.
+func (c *Cluster) Verb(args ...string) *exec.Cmd {
+	_, port, err := net.SplitHostPort(c.API)
+	if err != nil {
+		port = c.API // it is told so
+	}
+	command := c.Host.Command(c.binary, args...)
+	command.Env = append(os.Environ(), "MILLRACE_API=http://"+net.JoinHostPort("127.0.0.1", port), "MILLRACE_BOOTSTRAP="+c.Bootstrap)
+	return command
+}
 
 // BrokerPID returns the id of the process that holds the partitions: the `millrace broker` child of `millrace serve`, or
 // Apache Kafka's JVM. It changes when a crashed broker is started anew. Of several brokers it is any.
@@ -71,7 +86,10 @@ func (c *Cluster) Stop(t testing.TB) {
 }
 
 // ready asks the broker for its metadata, on a connection of its own; it is nil when the answer names a controller.
-func ready(ctx context.Context, bootstrap string) error {
+func ready(ctx context.Context, bootstrap string) error { return shows(ctx, bootstrap, 1) }
+
+// shows is ready where the answer must name so many brokers, too.
+func shows(ctx context.Context, bootstrap string, brokers int) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.RequestRetries(0))
 	if err != nil {
 		return err
@@ -81,7 +99,7 @@ func ready(ctx context.Context, bootstrap string) error {
 	if err != nil {
 		return err
 	}
-	if len(response.Brokers) == 0 || response.ControllerID < 0 {
+	if len(response.Brokers) < brokers || response.ControllerID < 0 {
 		return fmt.Errorf("metadata of %s: %d brokers, controller %d", bootstrap, len(response.Brokers), response.ControllerID)
 	}
 	return nil

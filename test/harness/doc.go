@@ -6,7 +6,7 @@
 //   - H1: a toolchain is set up once per set of pinned requirements, whatever number of test processes ask for it at a time
 //     (a file lock), and asking for one that is there costs a few system calls.
 //   - H2: nothing is written outside the cache folder and the test's temporary folders. The one exception is kcat, which is
-//     a distribution package: it is installed only for root, and only where it is missing.
+//     a distribution package: it is installed only for root, and only where it is missing. Network namespaces (NewNetwork) are the kernel's, and end with the test.
 //   - H3: every process that was started is ended at cleanup, by its id; a process that outlives its test binary is a fault.
 //   - H4: a missing toolchain skips the test, unless MILLRACE_TEST_REQUIRE=all: then it fails it.
 //
@@ -14,6 +14,7 @@
 // whenever no test runs. MILLRACE_BIN names a millrace binary to use instead of building one.
 //
 // Files: root.go (repository root), cache.go (locked, stamped folders), tool.go (Require and the toolchains), process.go (child
-// processes), wait.go (polling), ports.go, cluster.go (Cluster), kafka.go (Apache Kafka), millrace.go (our own), client.go (logs of Go clients). The pinned
+// processes), wait.go (polling), ports.go, cluster.go (Cluster), kafka.go (Apache Kafka), millrace.go (our own), etcd.go and certs.go (etcd
+// clusters and certificates), host.go and netns.go (hosts of their own, in network namespaces), client.go (logs of Go clients). The pinned
 // requirements are in pins/.
 package harness

@@ -2,11 +2,12 @@ package harness
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -30,6 +31,10 @@ type MillraceOptions struct {
 	// KafkaPort and APIPort are loopback ports; 0 means free ones. The free ones leave room for MostBrokers brokers.
 	KafkaPort, APIPort int
 	MostBrokers        int
+	// Host is where serve runs; the zero value is this one, on loopback. In a network namespace the API answers at all addresses.
+	Host Host
+	// Etcd is an etcd cluster to use; nil: an embedded one.
+	Etcd *Etcd
 	// Args are added to `millrace serve`.
 	Args []string
 	// Env is added to the environment, as NAME=VALUE.
@@ -76,16 +81,31 @@ func StartMillrace(t testing.TB, options MillraceOptions) *Cluster {
 		options.APIPort = FreePorts(t, 1)
 	}
 	cluster := &Cluster{
-		Engine: Millrace, Bootstrap: loopback(options.KafkaPort), API: loopback(options.APIPort),
+		Engine: Millrace, Bootstrap: loopback(options.KafkaPort), API: loopback(options.APIPort), Host: options.Host,
 		Dir: options.Dir, binary: binary,
 	}
-	args := []string{"serve", "--data", options.Dir, "--listen", cluster.API, "--kafka", cluster.Bootstrap}
+	listen, command := cluster.API, options.Host.Command
+	if options.Host.Address != "" {
+		cluster.Bootstrap = net.JoinHostPort(options.Host.Address, strconv.Itoa(options.KafkaPort))
+	}
+	if options.Host.Netns != "" {
+		cluster.API = net.JoinHostPort(options.Host.Address, strconv.Itoa(options.APIPort))
+		listen = net.JoinHostPort("0.0.0.0", strconv.Itoa(options.APIPort))
+		options.Args = append([]string{"--insecure"}, options.Args...)
+	}
+	args := []string{"serve", "--data", options.Dir, "--listen", listen, "--kafka", cluster.Bootstrap}
+	if options.Host.Name != "" {
+		args = append(args, "--name", options.Host.Name)
+	}
+	if options.Etcd != nil {
+		args = append(append(args, "--etcd", options.Etcd.URLs()), options.Etcd.TLSArgs()...)
+	}
 	if options.Brokers != 0 {
 		args = append(args, "--brokers", strconv.Itoa(options.Brokers))
 	}
-	command := exec.Command(binary, append(args, options.Args...)...)
-	command.Env = append(os.Environ(), options.Env...)
-	cluster.process = StartProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), command)
+	serve := command(binary, append(args, options.Args...)...)
+	serve.Env = append(os.Environ(), options.Env...)
+	cluster.process = StartProcess(t, "millrace serve", filepath.Join(t.TempDir(), "serve.log"), serve)
 	t.Cleanup(func() { cluster.Stop(t) })
 	waitReady(t, cluster.process, millraceStartLimit, func(ctx context.Context) error { return healthy(ctx, cluster.API) })
 	if !options.KeepRebalanceDelay {
@@ -117,23 +137,28 @@ func skipRebalanceDelay(t testing.TB, cluster *Cluster) {
 }
 
 func healthy(ctx context.Context, api string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+api+"/healthz", nil)
-	if err != nil {
-		return err
+	code, body, err := fetch(ctx, nil, "http://"+api+"/healthz")
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("healthz: %d: %s", code, body)
 	}
-	response, err := http.DefaultClient.Do(request)
+	return err
+}
+
+// fetch reads a small page; cfg is for https.
+func fetch(ctx context.Context, cfg *tls.Config, url string) (int, []byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return 0, nil, err
+	}
+	transport := &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return 0, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("healthz: %s: %s", response.Status, body)
-	}
-	return nil
+	return response.StatusCode, body, err
 }
 
 // MillraceBinary returns the path of the millrace program: the one that MILLRACE_BIN names, or one that is built from
@@ -151,7 +176,11 @@ func MillraceBinary(t testing.TB) string {
 }
 
 // builtMillrace is a value computed once, not state: every caller gets the same path.
-var builtMillrace = sync.OnceValues(func() (string, error) {
+var builtMillrace = sync.OnceValues(func() (string, error) { return built("millrace", "./cmd/millrace") })
+
+// built compiles a program of this module into the cache. The go command leaves one alone that is up to date, so test processes that
+// run at a time share it.
+func built(name, source string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -160,14 +189,13 @@ var builtMillrace = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The go command leaves a program alone that is up to date, so test processes that run at a time share this one.
 	dir := filepath.Join(cache, "bin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "millrace")
+	binary := filepath.Join(dir, name)
 	return binary, locked(binary+".lock", func() error {
-		_, err := run(root, "go", "build", "-o", binary, "./cmd/millrace")
+		_, err := run(root, "go", "build", "-o", binary, source)
 		return err
 	})
-})
+}
