@@ -138,8 +138,9 @@ func TestBank(t *testing.T) {
 // bankRun is one cluster under transactional load.
 type bankRun struct {
 	*run
-	load *bank.Bank
-	pid  int
+	load    *bank.Bank
+	pid     int
+	settled time.Duration // how long the last transactions took to time out
 }
 
 func (b *bankRun) kill() {
@@ -186,20 +187,31 @@ func (b *bankRun) judge() {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*returnLimit)
 	defer cancel()
-	settled, err := b.load.Drain(ctx)
-	if err = errors.Join(err, b.load.Faults()); err != nil {
+	if err := errors.Join(b.drain(ctx), b.load.Faults()); err != nil {
 		b.t.Fatalf("%v; workers were told: %v", err, b.load.Told())
 	}
+	b.verdict(ctx)
+}
+
+// drain ends the load, and every transaction.
+func (b *bankRun) drain(ctx context.Context) (err error) {
+	b.settled, err = b.load.Drain(ctx)
+	return err
+}
+
+// verdict reads everything back, once the load has ended, and reports every violation.
+func (b *bankRun) verdict(ctx context.Context) {
+	b.t.Helper()
 	committed, uncommitted, failed := b.load.Views(ctx)
 	found := b.load.Book().Verify(committed, uncommitted)
 	if err := failed(); err != nil {
-		b.t.Errorf("read everything back: %v", err)
+		b.t.Fatalf("read everything back: %v", err) // what was not read is not missing
 	}
 	report(b.t, found)
 	slices.Sort(b.gaps)
 	b.t.Logf("%d faults; %+v; %d violations; without commits of some worker: median %v, longest %v; the last transactions timed out within %v",
 		len(b.gaps), b.load.Book().Counts(), len(found), b.gaps[len(b.gaps)/2].Round(time.Millisecond),
-		b.gaps[len(b.gaps)-1].Round(time.Millisecond), settled.Round(time.Millisecond))
+		b.gaps[len(b.gaps)-1].Round(time.Millisecond), b.settled.Round(time.Millisecond))
 	for _, line := range b.load.Told() {
 		b.t.Log(line)
 	}

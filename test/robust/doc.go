@@ -12,6 +12,10 @@
 // which shows that they are right. MILLRACE_CLIENT_LOGS names a folder for the logs of their clients and, when a test has
 // failed, of the brokers.
 //
+// A nemesis (nemesis, victim) strikes clusters of several brokers, on one host and on several, with all loads at a time, for as long as
+// MILLRACE_NEMESIS says; -seed gives the rounds of an earlier run again.
+//
 // Files: run_test.go (one run: start, wait, judge), fault_test.go (the faults), bank_test.go, churn_test.go,
-// main_test.go (how many run side by side).
+// main_test.go (how many run side by side), nemesis_linux_test.go (clusters and rounds), victim_linux_test.go (faults of processes and of
+// the store), site_linux_test.go (several hosts and their network), loads_linux_test.go.
 package robust

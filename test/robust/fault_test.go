@@ -159,17 +159,22 @@ func (r *run) killAll() {
 // what it returns is written in its place; the file's size stays, unless that is too small.
 func (r *run) editWAL(edit func(data []byte) []byte) {
 	r.t.Helper()
-	path := newestWAL(r.t, r.cluster.Dir)
+	editFile(r.t, newestWAL(r.t, r.cluster.Dir), edit)
+}
+
+// editFile does that to one file.
+func editFile(t *testing.T, path string, edit func(data []byte) []byte) {
+	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	edited := edit(bytes.TrimRight(slices.Clone(content), "\x00"))
 	if missing := len(content) - len(edited); missing > 0 {
 		edited = append(edited, make([]byte, missing)...)
 	}
 	if err := os.WriteFile(path, edited, 0); err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

@@ -14,7 +14,7 @@ const sideBySide = 5
 // TestMain runs more tests side by side than there are processors, unless one of them is to go on for long.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	long := os.Getenv(bankVariable) != "" || os.Getenv(churnVariable) != ""
+	long := os.Getenv(bankVariable) != "" || os.Getenv(churnVariable) != "" || os.Getenv(nemesisVariable) != ""
 	asked := false
 	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == parallelFlag })
 	if !long && !asked {

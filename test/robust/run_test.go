@@ -22,6 +22,8 @@ import (
 const (
 	// defaultRounds is the number of kills of an ordinary test run; other faults have a share of it.
 	defaultRounds = 15
+	// nemesisVariable is the environment variable that says how long each nemesis test goes on.
+	nemesisVariable = "MILLRACE_NEMESIS"
 	// returnLimit is how long a cluster may be without acks before the run is given up. Nothing is said by it about speed.
 	returnLimit = time.Minute
 	// acksBetween is the most acks of each partition that a round waits for before its fault: 0.1 s of load or so.
@@ -126,6 +128,12 @@ func (r *run) progress(records int64) {
 func (r *run) judge() {
 	r.t.Helper()
 	r.drain()
+	r.verdict()
+}
+
+// verdict reads everything back, once the load has ended, and reports every violation.
+func (r *run) verdict() {
+	r.t.Helper()
 	found := r.verify()
 	const shown = 20
 	for _, violation := range found[:min(shown, len(found))] {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ const (
 
 // Config says what load is made. The zero value of a field takes its default.
 type Config struct {
-	Bootstrap  string        // HOST:PORT of a broker; no default
+	Bootstrap  string        // HOST:PORT of brokers, separated by commas; no default
 	Partitions int           // of each topic that transfers go to; default 3
 	Tellers    int           // default 4
 	Clerks     int           // default 4
@@ -118,7 +119,7 @@ func (b *Bank) employ(id string, number int, work func(*worker)) {
 // options returns the options of a client that finds a restarted broker quickly.
 func (b *Bank) options(more ...kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{
-		kgo.SeedBrokers(b.config.Bootstrap),
+		kgo.SeedBrokers(strings.Split(b.config.Bootstrap, ",")...),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.AlwaysRetryEOF(), // a connection that ends at once is a kill's sign here, not a missing login's

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ const (
 
 // Config says what load is made. The zero value of a field takes its default.
 type Config struct {
-	Bootstrap  string        // HOST:PORT of a broker; no default
+	Bootstrap  string        // HOST:PORT of brokers, separated by commas; no default
 	Protocols  []Protocol    // of the members, in turn; no default
 	Partitions int           // default 150: members have two or three each, so that one that comes takes some from others
 	Members    int           // on average; default 50
@@ -42,7 +43,10 @@ type Config struct {
 	Life       time.Duration // average of a member; default 5s
 	Session    time.Duration // session timeout of members; default 6s, the least that Kafka takes by default
 	Leave      bool          // members only leave, none crashes or freezes
-	Logs       string        // folder for the logs of the members' clients; empty means none
+	// Away: brokers, coordinators too, may be away for a while. A client may give its membership up by itself then, so that a loss of it
+	// says nothing of the coordinator (G2), and a leave may be forgotten (G5): members that have left do not try to commit.
+	Away bool
+	Logs string // folder for the logs of the members' clients; empty means none
 }
 
 func (c Config) withDefaults() Config {
@@ -108,7 +112,7 @@ func places(members int) int { return members * 3 / 2 }
 // options returns the options of a client.
 func (c *Churn) options(more ...kgo.Opt) []kgo.Opt {
 	return append([]kgo.Opt{
-		kgo.SeedBrokers(c.config.Bootstrap),
+		kgo.SeedBrokers(strings.Split(c.config.Bootstrap, ",")...),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.AlwaysRetryEOF(),

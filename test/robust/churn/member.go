@@ -133,6 +133,9 @@ func (c *Churn) live(protocol Protocol, fate fate) error {
 	switch {
 	case left != nil:
 		c.note("leave", left) // it may be a member for a session to come
+	case c.config.Away:
+		// Nothing stands in the log of a member's leave until the others have rebalanced, as in Kafka: a coordinator that takes over
+		// meanwhile knows it as a member still, and takes its commit.
 	case c.calm.Err() == nil && generation >= 0: // one that never was a member may commit to an empty group
 		c.trespass(id, generation)
 	}
@@ -259,7 +262,7 @@ func (m *member) revoked(ctx context.Context, _ *kgo.Client, partitions map[stri
 }
 
 func (m *member) lost(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
-	m.record.Lost(partitions[topic], !m.ear.missed())
+	m.record.Lost(partitions[topic], !m.churn.config.Away && !m.ear.missed())
 	m.drop(partitions[topic])
 }
 

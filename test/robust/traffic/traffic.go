@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // Config says what load is made. The zero value of a field takes its default.
 type Config struct {
-	Bootstrap  string // HOST:PORT of a broker; no default
+	Bootstrap  string // HOST:PORT of brokers, separated by commas; no default
 	Topic      string // made by Start; default "history"
 	Partitions int    // default 3
 	Producers  int    // producers at any time; default 4
@@ -77,7 +78,7 @@ func Start(ctx context.Context, config Config) (*Traffic, error) {
 // client returns a client of the cluster that finds a restarted broker quickly.
 func (t *Traffic) client(options ...kgo.Opt) (*kgo.Client, error) {
 	common := []kgo.Opt{
-		kgo.SeedBrokers(t.config.Bootstrap),
+		kgo.SeedBrokers(strings.Split(t.config.Bootstrap, ",")...),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.AlwaysRetryEOF(), // a connection that ends at once is a kill's sign here, not a missing login's
