@@ -5,9 +5,10 @@ FUZZTIME ?= 30s
 ROUNDS   ?= 200
 BANK     ?= 5m
 CHURN    ?= 10m
+NEMESIS  ?= 30m
 KILLS    ?= 50
 
-.PHONY: check test race lint conformance ecosystem share soak bench fuzz generate
+.PHONY: check test race lint conformance ecosystem share soak bench brokers fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
@@ -31,8 +32,11 @@ ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache 
 share: ## share groups through Apache Kafka's own client, on millrace and on Apache Kafka, over locks that run out and kills
 	MILLRACE_TEST_REQUIRE=all MILLRACE_SHARE=full go test -count=1 -v -timeout 30m ./test/share/...
 
-soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault; transactions and groups for BANK and CHURN
-	MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) go test -count=1 -v -timeout 4h ./test/robust/...
+soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault; transactions and groups for BANK and CHURN; each cluster of the nemesis for NEMESIS
+	MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) MILLRACE_NEMESIS=$(NEMESIS) go test -count=1 -v -timeout 12h ./test/robust/...
+
+brokers: ## Brokers come and go, beside Apache Kafka; options in bench/brokers: make brokers BENCH='-only roll'
+	go test -count=1 -v -timeout 4h ./bench/brokers -run '^TestBrokersComeAndGo$$' -full $(BENCH)
 
 bench: ## Apache Kafka and millrace side by side; options in bench/first: make bench BENCH='-rounds 5'
 	go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)
