@@ -7,6 +7,7 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -24,10 +25,19 @@ type Config struct {
 	Bootstrap []string      // HOST:PORT of one or more brokers; required
 	ClientID  string        // default "millrace"
 	Timeout   time.Duration // for a connection, and for requests without a longer need; default 10 s
+	Security  Security      // zero: plain text, without a login
 }
 
-// ErrUnreachable: no broker of the bootstrap list answers.
-var ErrUnreachable = errors.New("no broker answers")
+// metadataAge is how soon metadata is asked for again: for less than franz-go's 5 s the heirs of a broker that is gone would not be found.
+const metadataAge = 500 * time.Millisecond
+
+// Errors of New, beside ErrSecurity.
+var (
+	// ErrUnreachable: no broker of the bootstrap list answers.
+	ErrUnreachable = errors.New("no broker answers")
+	// ErrRefused: a broker answers, and refuses the login.
+	ErrRefused = errors.New("login refused")
+)
 
 func (c Config) withDefaults() Config {
 	if c.ClientID == "" {
@@ -40,13 +50,20 @@ func (c Config) withDefaults() Config {
 }
 
 // New makes a client; opts come after the defaults and may replace them. It
-// fails at once, with ErrUnreachable, where no broker answers.
+// fails at once, with ErrUnreachable or ErrRefused, where no broker answers or
+// the login is refused.
 func New(ctx context.Context, cfg Config, opts ...kgo.Opt) (*kgo.Client, error) {
 	cfg = cfg.withDefaults()
+	secure, err := cfg.Security.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(secure, opts...)
 	all := append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Bootstrap...),
 		kgo.ClientID(cfg.ClientID),
 		kgo.DialTimeout(cfg.Timeout),
+		kgo.MetadataMinAge(metadataAge),
 		kgo.RetryTimeout(3 * cfg.Timeout),
 		kgo.RecordDeliveryTimeout(6 * cfg.Timeout),
 	}, opts...)
@@ -58,7 +75,11 @@ func New(ctx context.Context, cfg Config, opts ...kgo.Opt) (*kgo.Client, error) 
 	defer cancel()
 	if err := c.Ping(ping); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, strings.Join(cfg.Bootstrap, ", "), err)
+		what := ErrUnreachable
+		if errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) {
+			what = ErrRefused
+		}
+		return nil, fmt.Errorf("%w at %s: %w", what, strings.Join(cfg.Bootstrap, ", "), err)
 	}
 	return c, nil
 }
@@ -75,11 +96,18 @@ func NewAdmin(ctx context.Context, cfg Config) (*kadm.Client, error) {
 // Hint gives one sentence on what to do about err, or "".
 func Hint(err error) string {
 	var dns *net.DNSError
+	var authority x509.UnknownAuthorityError
 	switch {
 	case err == nil:
 		return ""
 	case errors.As(err, &dns):
 		return "The host name cannot be resolved; check --bootstrap."
+	case errors.As(err, &authority):
+		return "The broker's certificate is of an authority that is not known here: --tls-ca FILE or MILLRACE_CA names it; `millrace cert ca` prints it."
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return "This listener does not offer that login; another port may. --sasl chooses scram, scram-256 or iam."
+	case errors.Is(err, ErrRefused):
+		return "Check --user and --password-file, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that AWS_REGION is the cluster's."
 	case errors.Is(err, ErrUnreachable):
 		return "Is the cluster running? `millrace serve` starts one; --bootstrap HOST:PORT or MILLRACE_BOOTSTRAP names another."
 	case errors.Is(err, kerr.UnknownTopicOrPartition):

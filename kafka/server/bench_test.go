@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -13,7 +14,10 @@ import (
 
 // pump sends n requests with a window of requests in flight, and reads the replies.
 func pump(b *testing.B, r *rig, window int, request []byte, replyBytes int) {
-	c := r.dial()
+	pumpAt(b, r.dial(), window, request, replyBytes)
+}
+
+func pumpAt(b *testing.B, c *client, window int, request []byte, replyBytes int) {
 	_ = c.SetDeadline(noDeadline)
 	b.SetBytes(int64(len(request) + replyBytes))
 	b.ReportAllocs()
@@ -65,6 +69,36 @@ func BenchmarkLargeReplies(b *testing.B) {
 		r.Reply(Response{Buffers: net.Buffers{reply50, records}})
 	}})
 	pump(b, r, 1, frame(wire.RequestHeader{Key: 1, Version: 4, ClientID: "test"}, nil), 58+1<<20)
+}
+
+// tlsClient comes over TLS, with records of full size.
+func tlsClient(b *testing.B, r *rig) *client {
+	cert, pool := testCertificate(b)
+	address := r.serveTLS(&tls.Config{Certificates: []tls.Certificate{cert}, DynamicRecordSizingDisabled: true})
+	return r.dialTLS(address, &tls.Config{RootCAs: pool, DynamicRecordSizingDisabled: true})
+}
+
+// BenchmarkTLSRequests takes requests of three batches of the Java client's default size over TLS, and answers on another goroutine.
+func BenchmarkTLSRequests(b *testing.B) {
+	done := make(chan *Request, 100)
+	go func() {
+		for req := range done {
+			req.Reply(Response{Buffers: net.Buffers{reply50}})
+		}
+	}()
+	defer close(done)
+	r := newRig(b, Config{}, &fake{handle: func(_ context.Context, r *Request) { done <- r }})
+	request := frame(wire.RequestHeader{Key: 0, Version: 3, ClientID: "test"}, bytes.Repeat([]byte{1}, 48<<10))
+	pumpAt(b, tlsClient(b, r), 5, request, 58)
+}
+
+// BenchmarkTLSReplies sends the records of three partitions over TLS.
+func BenchmarkTLSReplies(b *testing.B) {
+	records := make([]byte, 341<<10)
+	r := newRig(b, Config{}, &fake{handle: func(_ context.Context, r *Request) {
+		r.Reply(Response{Buffers: net.Buffers{reply50, records, reply50, records, reply50, records, reply50}})
+	}})
+	pumpAt(b, tlsClient(b, r), 1, frame(wire.RequestHeader{Key: 1, Version: 4, ClientID: "test"}, nil), 4*50+8+3*len(records))
 }
 
 var (

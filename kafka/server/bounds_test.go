@@ -108,6 +108,7 @@ func TestSmallFramesNeedNoRoom(t *testing.T) {
 	used := r.InFlightBytes()
 	next := r.dial() // waits for room, and everybody else behind it
 	next.send(3, 1, 1, strings.Repeat("x", 40_000))
+	eventually(t, "it waits", func() bool { return r.waiting.Load() == 1 })
 	small.send(3, 1, 1, "")
 	small.send(3, 1, 2, "")
 	probe := <-held

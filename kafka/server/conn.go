@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"millrace/kafka/wire"
@@ -39,6 +40,7 @@ type Conn struct {
 	id       uint64
 	srv      *Server
 	nc       net.Conn
+	paced    *pacedConn // below nc, where that is of TLS; nil: there is none
 	listener string
 	ip       netip.Addr // invalid if the peer has none
 	since    time.Time
@@ -46,9 +48,11 @@ type Conn struct {
 	cancel   context.CancelFunc
 	br       *bufio.Reader // of the reader goroutine
 
-	dead   chan struct{}  // closed by shut
-	room   chan struct{}  // holds a token when the queue has become shorter
-	due    chan struct{}  // capacity 1: the writer shall flush
+	dead   chan struct{} // closed by shut
+	room   chan struct{} // holds a token when the queue has become shorter
+	due    chan struct{} // capacity 1: the writer shall flush
+	tls    atomic.Pointer[tls.ConnectionState]
+	links  links          // guarded by Server.mu
 	writer sync.WaitGroup // the writer goroutine
 
 	mu         sync.Mutex
@@ -74,9 +78,25 @@ type Software struct {
 	Version string
 }
 
+// Valid says whether name and version are such as KIP-511 allows: letters and digits, and between them also dots and dashes.
+func (s Software) Valid() bool { return softwareName(s.Name) && softwareName(s.Version) }
+
+func softwareName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		inner := i > 0 && i < len(s)-1
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', inner && (c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
 func newConn(ctx context.Context, s *Server, listener string, nc net.Conn) *Conn {
 	c := &Conn{
-		id: s.lastID.Add(1), srv: s, nc: nc, listener: listener, since: s.world.Clock.Now(),
+		id: s.lastID.Add(1), srv: s, nc: nc, paced: pacedOf(nc), listener: listener, since: s.world.Clock.Now(),
 		br:   bufio.NewReaderSize(nc, readBuffer),
 		dead: make(chan struct{}), room: make(chan struct{}, 1), due: make(chan struct{}, 1),
 	}
@@ -100,14 +120,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // LocalAddr returns the address that the client connected to.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
-// TLS returns the state of the TLS connection, or nil if there is none. The handshake is over when Connected is called.
-func (c *Conn) TLS() *tls.ConnectionState {
-	if t, ok := c.nc.(*tls.Conn); ok {
-		state := t.ConnectionState()
-		return &state
-	}
-	return nil
-}
+// TLS returns the state of the TLS connection, or nil if there is none, or the handshake is not over; it is when Connected is called. The
+// caller must not change it.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls.Load() }
 
 // Since returns when the connection was accepted.
 func (c *Conn) Since() time.Time { return c.since }
@@ -119,7 +134,10 @@ func (c *Conn) ClientID() string { return get(c, &c.clientID) }
 func (c *Conn) Principal() string { return get(c, &c.principal) }
 
 // SetPrincipal logs the connection in.
-func (c *Conn) SetPrincipal(p string) { set(c, &c.principal, p) }
+func (c *Conn) SetPrincipal(p string) {
+	set(c, &c.principal, p)
+	c.srv.loggedIn(c)
+}
 
 // Software returns what the client said it is; zero until it did.
 func (c *Conn) Software() Software { return get(c, &c.software) }
@@ -180,12 +198,8 @@ func (c *Conn) run() {
 
 // open does the TLS handshake and asks the handler.
 func (c *Conn) open() error {
-	if t, ok := c.nc.(*tls.Conn); ok {
-		ctx, cancel := context.WithTimeout(c.ctx, c.srv.cfg.HandshakeTimeout)
-		defer cancel()
-		if err := t.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("%w: %w", errTLS, err)
-		}
+	if err := c.handshake(); err != nil {
+		return err
 	}
 	err := errPanic
 	c.guard(func() { err = c.srv.handler.Connected(c.ctx, c) })
@@ -523,6 +537,9 @@ func (c *Conn) shut() {
 	c.mu.Unlock()
 	close(c.dead)
 	c.cancel()
+	if c.paced != nil && c.paced.out.busy.Load() {
+		_ = c.paced.Conn.Close() // as package tls does it where it knows of a write: its farewell would wait for a peer that does not read
+	}
 	_ = c.nc.Close()
 	for _, r := range ready {
 		r.resp.release()

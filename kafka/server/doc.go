@@ -17,12 +17,19 @@
 // SV5: a client whose connection the server ends in Close gets all its answers, then the end of the stream, and a reset if it
 // has not ended the connection itself a moment later: so none goes on with a connection that is dead without its knowing.
 // SV6: when Close returns, every goroutine that Serve started has ended.
+// SV7: World.Filter is asked about each connection before a byte of it is read. Once Recheck has returned, no connection is open that the
+// filter did not allow when Recheck began.
 //
 // A connection is logged in once it has a principal (Conn.SetPrincipal). Before that it may send small frames only, and
 // must get there within Config.HandshakeTimeout.
 //
-// Lock order: Server.mu, then Conn.mu. No lock is held over IO, nor over a call of the Handler.
+// SV8: who does not log in keeps nobody out: TLS handshakes compute in Config.Handshakes slots, which none holds while it waits for its
+// peer, and of the connections that have not logged in the oldest goes when there are more than Config.MaxPending.
 //
-// Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), part.go (its end), request.go (replies, in
-// order), outbox.go (encoding and writing), metrics.go, gate.go (log throttling).
+// Lock order: Server.mu, then Conn.mu. No lock is held over IO, nor over a call of the Handler, but for that of gathered, as
+// package tls holds its own over what it writes.
+//
+// Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), part.go (its end), tls.go (handshakes),
+// gather.go (writing over TLS), pending.go (connections before login), request.go (replies, in order), outbox.go (encoding and writing),
+// metrics.go, gate.go (log throttling), filter.go (who may connect).
 package server

@@ -15,8 +15,13 @@ type Metrics struct {
 	BytesOut  atomic.Int64
 	Rejected  atomic.Int64 // connections closed for bad input
 	Panics    atomic.Int64 // panics of the Handler
+	Displaced atomic.Int64 // connections closed before login because newer ones came
+	TLSFailed atomic.Int64 // TLS handshakes that failed
 	IdleEnded atomic.Int64 // connections closed because nothing came, or no login in time
 	SlowEnded atomic.Int64 // connections closed because a write blocked too long
+	Cut       atomic.Int64 // connections closed because they are not allowed any more
+
+	tls tlsCounts
 }
 
 func (m *Metrics) request(key int16) {

@@ -51,7 +51,7 @@ func (c *Conn) writeBatch(batch []*Request) (end bool) {
 	if err := c.nc.SetWriteDeadline(c.srv.world.Clock.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
 		return true
 	}
-	n, err := writeTo(c.nc, bufs)
+	n, err := c.writeAll(bufs)
 	c.srv.metrics.BytesOut.Add(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.srv.metrics.SlowEnded.Add(1)

@@ -27,9 +27,8 @@ func (c *Conn) part() {
 	nc := c.nc
 	if t, ok := nc.(*tls.Conn); ok {
 		_ = t.CloseWrite()
-		nc = t.NetConn()
 	}
-	h, ok := nc.(half)
+	h, ok := bare(nc).(half)
 	if !ok || h.CloseWrite() != nil {
 		return
 	}

@@ -44,7 +44,10 @@ type Server struct {
 	world   World
 	budget  *limit.Budget
 	waiting atomic.Int32 // connections that wait for the budget
-	outbox  sync.Pool    // of *outbox: what writes need, lent for the time of a write
+
+	handshakes chan struct{} // holds a token for each that computes
+
+	outbox  sync.Pool // of *outbox: what writes need, lent for the time of a write
 	bad     gate
 	lastID  atomic.Uint64
 	metrics Metrics
@@ -55,6 +58,7 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
+	pending   pending
 	perIP     map[netip.Addr]int
 }
 
@@ -69,6 +73,8 @@ func New(cfg Config, h Handler, w World) (*Server, error) {
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*Conn]struct{}),
 		perIP:     make(map[netip.Addr]int),
+
+		handshakes: make(chan struct{}, cfg.Handshakes),
 	}
 	s.outbox.New = func() any { return new(outbox) }
 	return s, nil
@@ -152,13 +158,25 @@ func (s *Server) removeListener(ln net.Listener) {
 // start admits nc and serves it on its own goroutine, or closes it.
 func (s *Server) start(ctx context.Context, listener string, nc net.Conn) {
 	c := newConn(ctx, s, listener, nc)
-	if err := s.admit(c); err != nil {
+	err := s.admit(c)
+	if err == nil {
+		// Asked when the connection is among those that Recheck sees: so one that is let in by old rules is cut by it.
+		if err = s.filtered(c); err != nil {
+			s.forget(c)
+			s.wg.Done()
+		}
+	}
+	if err != nil {
 		s.metrics.Refused.Add(1)
 		if !errors.Is(err, ErrClosed) {
 			s.complain(c, "connection refused", err)
 		}
 		c.shut()
 		return
+	}
+	if displaced := s.arrived(c); displaced != nil {
+		s.metrics.Displaced.Add(1)
+		displaced.cut()
 	}
 	s.metrics.Accepted.Add(1)
 	s.metrics.Open.Add(1)
@@ -191,9 +209,18 @@ func (s *Server) admit(c *Conn) error {
 
 func (s *Server) dismiss(c *Conn) {
 	s.metrics.Open.Add(-1)
+	if state := c.TLS(); state != nil {
+		s.metrics.tls.closed(kindOf(state))
+	}
+	s.forget(c)
+}
+
+// forget makes room for another connection.
+func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.pending.remove(c)
 	if !c.ip.IsValid() {
 		return
 	}
@@ -231,7 +258,7 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		s.each((*Conn).shut)
+		s.each((*Conn).cut)
 		<-done
 		return fmt.Errorf("server: close: %w", ctx.Err())
 	}

@@ -26,7 +26,8 @@ const (
 // Make one with NewDecoder. Safe for concurrent use.
 type Decoder struct {
 	max     int
-	layouts [maxKeys][maxVersions]atomic.Pointer[structLayout]
+	layouts [maxKeys][maxVersions]atomic.Pointer[structLayout] // of requests
+	answers [maxKeys][maxVersions]atomic.Pointer[structLayout] // of responses
 }
 
 // NewDecoder returns a Decoder that refuses requests whose decoded form would take more than maxDecoded bytes; 0 means
@@ -59,6 +60,30 @@ func (d *Decoder) DecodedSize(key, version int16, body []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return d.walk(layout, key, version, body)
+}
+
+// DecodeResponse decodes the body of a response, for whoever stands between a client and a broker that it does not trust
+// blindly. Its strings are copies; its byte fields are slices of body. Bytes after the response are ignored. Errors are ErrVersion,
+// ErrMalformed and ErrTooLarge.
+func (d *Decoder) DecodeResponse(key, version int16, body []byte) (kmsg.Response, error) {
+	layout, err := d.answerLayout(key, version)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.walk(layout, key, version, body); err != nil {
+		return nil, err
+	}
+	resp := kmsg.ResponseForKey(key)
+	resp.SetVersion(version)
+	if err := resp.ReadFrom(body); err != nil {
+		return nil, fmt.Errorf("answer to %s version %d: %w", kmsg.NameForKey(key), version, ErrMalformed)
+	}
+	return resp, nil
+}
+
+// walk passes over a whole message.
+func (d *Decoder) walk(layout *structLayout, key, version int16, body []byte) (int, error) {
 	w := walker{reader: reader{b: body}, left: d.max}
 	w.spend(layout.bytes)
 	w.fields(layout)
@@ -87,6 +112,24 @@ func (d *Decoder) layout(key, version int16) (*structLayout, error) {
 		return nil, fmt.Errorf("key %d version %d: %w", key, version, ErrVersion)
 	}
 	l := learnLayout(req, version)
+	slot.Store(l)
+	return l, nil
+}
+
+// answerLayout returns the layout of a response, as layout does of a request.
+func (d *Decoder) answerLayout(key, version int16) (*structLayout, error) {
+	if key < 0 || int(key) >= maxKeys || version < 0 || version >= maxVersions {
+		return nil, fmt.Errorf("answer to key %d version %d: %w", key, version, ErrVersion)
+	}
+	slot := &d.answers[key][version]
+	if l := slot.Load(); l != nil {
+		return l, nil
+	}
+	resp := kmsg.ResponseForKey(key)
+	if resp == nil || version > resp.MaxVersion() {
+		return nil, fmt.Errorf("answer to key %d version %d: %w", key, version, ErrVersion)
+	}
+	l := learnLayout(resp, version)
 	slot.Store(l)
 	return l, nil
 }

@@ -103,6 +103,17 @@ func AppendResponseHeader(dst []byte, key, version int16, correlationID int32) [
 	return dst
 }
 
+// DecodeResponseHeader decodes the header at the start of a response to a request of this key and version, and returns the body after
+// it, a slice of frame.
+func DecodeResponseHeader(key, version int16, frame []byte) (correlationID int32, body []byte, err error) {
+	r := reader{b: frame}
+	correlationID = r.int32()
+	if key != KeyAPIVersions && IsFlexible(key, version) {
+		r.skipTags()
+	}
+	return correlationID, r.b, r.err("response header")
+}
+
 // never marks keys that have no flexible version.
 const never = 1 << 14
 

@@ -3,8 +3,6 @@ package wire
 import (
 	"bytes"
 	"reflect"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // fieldKind is the form of a field on the wire.
@@ -52,11 +50,18 @@ func (f *fieldLayout) minBytes() int {
 // one field of an otherwise default request and looks at what the encoding does. A field that changes nothing is not in
 // this version; one that changes the length by more than itself is tagged. Fields are encoded in the order of the struct.
 type prober struct {
-	req      kmsg.Request
+	req      message
 	flexible bool
 }
 
-func learnLayout(req kmsg.Request, version int16) *structLayout {
+// message is what requests and responses of kmsg have in common.
+type message interface {
+	SetVersion(version int16)
+	IsFlexible() bool
+	AppendTo(dst []byte) []byte
+}
+
+func learnLayout(req message, version int16) *structLayout {
 	req.SetVersion(version)
 	p := &prober{req: req, flexible: req.IsFlexible()}
 	v := reflect.ValueOf(req).Elem()

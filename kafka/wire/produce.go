@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
+	"net"
 )
 
 // Versions of Produce that DecodeProduce reads. Lower ones are advertised (librdkafka drops compression otherwise) but
@@ -29,6 +31,7 @@ type ProduceRequest struct {
 type ProduceTopic struct {
 	Name []byte
 	ID   [16]byte
+	Raw  []byte // the whole topic as it was sent, for whoever sends it on
 
 	flexible       bool
 	partitionCount int
@@ -70,6 +73,7 @@ func DecodeProduce(version int16, body []byte) (ProduceRequest, error) {
 // readProduceTopic takes one topic off r, with all its partitions.
 func readProduceTopic(r *reader, version int16, flexible bool) (t ProduceTopic) {
 	t.flexible = flexible
+	whole := r.b
 	if version >= 13 {
 		copy(t.ID[:], r.bytes(16))
 	} else {
@@ -86,6 +90,7 @@ func readProduceTopic(r *reader, version int16, flexible bool) (t ProduceTopic) 
 	if flexible {
 		r.skipTags()
 	}
+	t.Raw = whole[:len(whole)-len(r.b)]
 	return t
 }
 
@@ -122,6 +127,31 @@ func (t *ProduceTopic) Partitions() iter.Seq[ProducePartition] {
 			}
 		}
 	}
+}
+
+// Only appends the request without all topics but those given, which are the request's own: its head goes to head, and the
+// topics stand in what is returned as they are, not copied. An absent topic leaves nothing behind.
+func (p *ProduceRequest) Only(head []byte, topics []ProduceTopic) net.Buffers {
+	flexible := IsFlexible(KeyProduce, p.Version)
+	switch {
+	case p.TransactionalID != nil:
+		head = appendString(head, string(p.TransactionalID), flexible)
+	case flexible:
+		head = append(head, 0)
+	default:
+		head = binary.BigEndian.AppendUint16(head, math.MaxUint16) // null
+	}
+	head = binary.BigEndian.AppendUint16(head, uint16(p.Acks))
+	head = binary.BigEndian.AppendUint32(head, uint32(p.TimeoutMillis))
+	head = appendLen(head, len(topics), flexible)
+	bufs := net.Buffers{head}
+	for i := range topics {
+		bufs = append(bufs, topics[i].Raw)
+	}
+	if flexible {
+		bufs = append(bufs, []byte{0})
+	}
+	return bufs
 }
 
 // TopicCount returns the number of topics in the request.
