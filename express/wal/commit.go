@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"millrace/base/disk"
 	"millrace/express/producer"
@@ -27,6 +28,9 @@ type committer struct {
 	rows  []streamRow
 	head  []byte
 	bufs  [][]byte
+
+	sealed []byte // encrypted runs of the group under way
+	stored int64  // bytes of the group's runs in the file
 
 	gather uint64 // number of the group under way, see slot
 
@@ -81,7 +85,7 @@ func (c *committer) commit() {
 		return
 	}
 	c.publish(&written{
-		entries: group, rows: c.rows, file: c.active, pos: c.active.end - payload, payload: payload, timeMs: c.timeMs,
+		entries: group, rows: c.rows, file: c.active, pos: c.active.end - c.stored, payload: payload, timeMs: c.timeMs,
 	})
 	for _, e := range group {
 		e.Done(nil)
@@ -145,13 +149,21 @@ func (c *committer) write(group []*Entry, payload int64) error {
 	c.arrange(group)
 	c.timeMs = c.log.world.Clock.Now().UnixMilli()
 	head := groupHeader{rows: len(c.rows), payloadBytes: payload, time: c.timeMs}
-	if err := c.reserve(head.bytes()); err != nil {
+	c.stored = payload
+	if c.log.world.Keys != nil {
+		c.stored += int64(len(c.rows)) * tagBytes
+	}
+	if c.log.world.Replica == nil {
+		head.payloadBytes = c.stored // the header that a Replica gets speaks of what it gets
+	}
+	size := head.headerBytes() + c.stored
+	if err := c.reserve(size); err != nil {
 		return err
 	}
 	f := c.active
 	head.seq, head.chain = c.groupSeq+1, f.chain
 	c.encode(&head, f)
-	if err := f.handle.WritevSync(c.bufs, f.end); err != nil {
+	if err := f.handle.WritevSync(c.encrypt(f, f.end+head.headerBytes()), f.end); err != nil {
 		return c.cutBack(fmt.Errorf("write group: %w", err))
 	}
 	c.groupSeq = head.seq
@@ -159,9 +171,40 @@ func (c *committer) write(group []*Entry, payload int64) error {
 		f.firstGroup = head.seq
 	}
 	f.lastGroup, f.chain = head.seq, head.crc
-	f.end += head.bytes()
+	f.end += size
 	f.runs += head.rows
 	return nil
+}
+
+// sealedMost is up to how many bytes the buffer of encrypted runs is kept for the next group.
+const sealedMost = 8 << 20
+
+// encrypt gives what is written of the group: bufs as they are, or the header and the encrypted runs, which begin at pos.
+func (c *committer) encrypt(f *file, pos int64) [][]byte {
+	if f.aead == nil {
+		return c.bufs
+	}
+	if cap(c.sealed) > sealedMost {
+		c.sealed = nil
+	}
+	b := slices.Grow(c.sealed[:0], int(c.stored))
+	data, at := c.bufs[1:], 0 // at is how much of the first buffer is taken
+	var pieces [][]byte
+	for i := range c.rows {
+		r := &c.rows[i]
+		pieces = pieces[:0]
+		for lack := r.bytes; lack > 0; {
+			piece := data[0][at:min(at+lack, len(data[0]))]
+			pieces = append(pieces, piece)
+			lack -= len(piece)
+			if at += len(piece); at == len(data[0]) {
+				data, at = data[1:], 0
+			}
+		}
+		b = f.seal(b, pos+int64(len(b)), &r.row, pieces)
+	}
+	c.sealed = b
+	return [][]byte{c.bufs[0], b}
 }
 
 // arrange fills rows and bufs: the entries by stream, so that what belongs together lies together.
@@ -263,7 +306,22 @@ func (c *committer) cutBack(cause error) error {
 		return fmt.Errorf("%w: cut back: %w", ErrFailed, errors.Join(err, cause))
 	}
 	f.allocated = f.end
+	c.leave(f)
 	return fmt.Errorf("%w: %w", ErrNoSpace, cause)
+}
+
+// leave ends a file whose last write failed, if it is encrypted: another group at the same place would be encrypted with the same nonce.
+func (c *committer) leave(f *file) {
+	if f.aead == nil || c.roll() != nil {
+		return
+	}
+	l := c.log
+	c.active = nil
+	l.index.Lock()
+	l.unlistLocked(f)
+	l.index.Unlock()
+	l.doom(f)
+	l.release(f)
 }
 
 // activate takes the file that the preparer has ready.
@@ -341,7 +399,7 @@ func (c *committer) publish(w *written) {
 		if !r.stream.isForgotten {
 			r.stream.extend(f, r.run(pos), r.epoch, w.timeMs)
 		}
-		pos += int64(r.bytes)
+		pos += int64(r.bytes + f.overhead())
 	}
 	l.index.Unlock()
 

@@ -27,6 +27,9 @@
 // W9: Memory is bounded: QueueBytes, one group's header, the index of the active file (128 Ki runs), a cache of the
 // sealed files' indexes (64 Ki runs), and one Extent per stream and file.
 //
+// W10: With World.Keys nothing of a record is on the disk in the clear, and no nonce is used twice under one key, whatever a crash or a
+// full device leaves (cipher.go). A key that is missing or wrong is ErrKey before anything is changed.
+//
 // With a World.Replica the log is durable there, group by group, and its files only serve reads: they are never synced, and wiped by Open,
 // so W6 is the Replica's, and "synced" reads "stored, and all groups before it". The committer writes a group to the file, hands it to the
 // Replica, and goes on gathering; what it publishes and acknowledges, it does when the Replica is done with it, in order. So several groups
@@ -47,5 +50,5 @@
 //
 // Files: wal.go (Log), append.go (queue), commit.go (committer), replicate.go (committer with a Replica), replica.go (what that is),
 // keeper.go (preparer, sealing, removal), stream.go, read.go, index.go and cache.go (where runs lie), recover.go (replay),
-// file.go, batch.go, format.go and footer.go (bytes).
+// file.go, batch.go, format.go and footer.go (bytes), cipher.go (encryption).
 package wal

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -29,6 +30,7 @@ const (
 type file struct {
 	fileHeader
 	path string
+	aead cipher.AEAD // of the runs; nil: they are not encrypted
 
 	// The committer's until the file is rolled, then the keeper's.
 	end        int64 // after the last good group
@@ -78,6 +80,13 @@ func (l *Log) createFile(seq, previous uint64) (_ *file, err error) {
 		allocated: min(allocateBytes, l.cfg.FileSize),
 		finished:  make(chan struct{}),
 		refs:      1,
+	}
+	if l.world.Keys != nil {
+		f.key = l.world.Keys.Newest()
+		if err := f.unlock(l.running, l.world.Keys); err != nil {
+			return nil, fmt.Errorf("create %s: %w", f.path, err)
+		}
+		f.check = f.proof()
 	}
 	f.handle, err = l.world.FS.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 // The layout of a file and of a commit group; docs/formats/wal.md describes every field. All numbers are big-endian.
 const (
-	formatVersion    = 1
+	formatVersion    = 1 // of groups and footers, and of files that are not encrypted
+	sealedVersion    = 2 // of files whose runs are encrypted
 	fileMagic        = "MLRCWAL\n"
 	groupMagic       = "MLRCgrp\n"
 	fileHeaderBytes  = 64
@@ -38,20 +39,34 @@ type fileHeader struct {
 	seq         uint64 // of the file
 	previous    uint64 // the file that got its groups before this one; 0: none that is known
 	salt        uint64 // goes into every CRC of the file, so that no bytes from elsewhere can pass for a part of it
+	key         uint32 // id of the data key that the runs are encrypted with; 0: they are not
+	check       uint64 // with a key: what file.proof gives
 }
 
 func (h *fileHeader) encode() []byte {
 	b := make([]byte, fileHeaderBytes)
 	copy(b, fileMagic)
 	binary.BigEndian.PutUint16(b[8:], formatVersion)
+	if h.key != 0 {
+		binary.BigEndian.PutUint16(b[8:], sealedVersion)
+	}
 	binary.BigEndian.PutUint16(b[10:], fileHeaderBytes)
 	binary.BigEndian.PutUint32(b[12:], uint32(h.broker))
 	binary.BigEndian.PutUint64(b[16:], h.incarnation)
 	binary.BigEndian.PutUint64(b[24:], h.seq)
 	binary.BigEndian.PutUint64(b[32:], h.previous)
 	binary.BigEndian.PutUint64(b[40:], h.salt)
+	binary.BigEndian.PutUint32(b[48:], h.key)
+	binary.BigEndian.PutUint64(b[52:], h.check)
 	binary.BigEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
+}
+
+// identity is all of the header that makes a file another one than any other.
+func (h *fileHeader) identity() []byte {
+	bare := *h
+	bare.check = 0
+	return bare.encode()[:52]
 }
 
 // decodeFileHeader returns ErrNewer or an error that wraps errDamaged.
@@ -59,8 +74,9 @@ func decodeFileHeader(b []byte) (h fileHeader, err error) {
 	if len(b) < fileHeaderBytes || string(b[:8]) != fileMagic {
 		return h, damaged("no file header")
 	}
-	if v := binary.BigEndian.Uint16(b[8:]); v > formatVersion {
-		return h, fmt.Errorf("%w: format %d, this version reads up to %d", ErrNewer, v, formatVersion)
+	version := binary.BigEndian.Uint16(b[8:])
+	if version > sealedVersion {
+		return h, fmt.Errorf("%w: format %d, this version reads up to %d", ErrNewer, version, sealedVersion)
 	}
 	if crc32.Checksum(b[:60], castagnoli) != binary.BigEndian.Uint32(b[60:]) {
 		return h, damaged("file header checksum")
@@ -70,6 +86,13 @@ func decodeFileHeader(b []byte) (h fileHeader, err error) {
 	h.seq = binary.BigEndian.Uint64(b[24:])
 	h.previous = binary.BigEndian.Uint64(b[32:])
 	h.salt = binary.BigEndian.Uint64(b[40:])
+	if version == sealedVersion {
+		h.key = binary.BigEndian.Uint32(b[48:])
+		h.check = binary.BigEndian.Uint64(b[52:])
+		if h.key == 0 {
+			return h, damaged("encrypted file without a key")
+		}
+	}
 	return h, nil
 }
 
@@ -153,8 +176,8 @@ func (r *row) appendTo(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(r.batches))
 }
 
-// decodeRows parses the rows of a group whose whole header is b.
-func decodeRows(f *fileHeader, g *groupHeader, b []byte) ([]row, error) {
+// decodeRows parses the rows of a group whose whole header is b. overhead is what each run takes beside its bytes.
+func decodeRows(f *fileHeader, g *groupHeader, b []byte, overhead int) ([]row, error) {
 	if f.checksum(b[groupHeaderBytes:]) != binary.BigEndian.Uint32(b[44:]) {
 		return nil, damaged("group rows checksum")
 	}
@@ -172,7 +195,7 @@ func decodeRows(f *fileHeader, g *groupHeader, b []byte) ([]row, error) {
 		if r.base < 0 || r.last < r.base || r.batches < 1 || r.bytes < r.batches*minBatchBytes || r.bytes > maxEntryBytes {
 			return nil, damaged("group row %d of %s", i, r.partition)
 		}
-		payload += int64(r.bytes)
+		payload += int64(r.bytes + overhead)
 	}
 	if payload != g.payloadBytes {
 		return nil, damaged("group of %d bytes has rows of %d", g.payloadBytes, payload)

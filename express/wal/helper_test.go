@@ -3,10 +3,14 @@ package wal
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,13 +77,42 @@ func testWorld(t testing.TB, fs disk.FS) World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return World{
+	w := World{
 		FS:    fs,
 		Clock: clock.NewManual(time.UnixMilli(1_700_000_000_000)),
 		Log:   slog.New(slog.DiscardHandler),
 		Slabs: slabs,
 	}
+	if strings.Contains(t.Name(), sealedTests) {
+		w.Keys = testKeys{1: "first"}
+	}
+	return w
 }
+
+// sealedTests is in the names of tests whose logs are encrypted.
+const sealedTests = "Encrypted"
+
+// testKeys are data keys by id.
+type testKeys map[uint32]string
+
+func (k testKeys) Newest() (id uint32) {
+	for i := range k {
+		id = max(id, i)
+	}
+	return id
+}
+
+func (k testKeys) Derive(_ context.Context, id uint32, label string, salt, out []byte) error {
+	root, ok := k[id]
+	if !ok {
+		return errNoKey
+	}
+	key, err := hkdf.Key(sha256.New, []byte(root), salt, label, len(out))
+	copy(out, key)
+	return err
+}
+
+var errNoKey = errors.New("no such key")
 
 // open opens a log in "wal" with small files and closes it at the end of the test.
 func open(t testing.TB, fs disk.FS, change ...func(*Config)) *Log {

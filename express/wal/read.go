@@ -99,12 +99,12 @@ func (l *Log) readExtent(dst *slab.Chain, v *view, w *window) error {
 		return err
 	}
 	for runs = runs[findRun(runs, w.from):]; len(runs) > 0 && !w.full; {
-		n := w.span(runs)
+		n := w.span(runs, v.file.overhead())
 		if n == 0 {
 			w.full = true
 			return nil
 		}
-		if err := l.readSpan(dst, v.file, runs[:n], w); err != nil {
+		if err := l.readSpan(dst, v, runs[:n], w); err != nil {
 			return err
 		}
 		runs = runs[n:]
@@ -113,7 +113,7 @@ func (l *Log) readExtent(dst *slab.Chain, v *view, w *window) error {
 }
 
 // span is how many of the first runs to read with one call; 0 when not even one has a place in the window.
-func (w *window) span(runs []run) int {
+func (w *window) span(runs []run, overhead int) int {
 	n, used := 0, 0
 	for n < len(runs) {
 		r := &runs[n]
@@ -122,7 +122,7 @@ func (w *window) span(runs []run) int {
 			break
 		}
 		if n > 0 {
-			total := r.pos + int64(r.bytes) - runs[0].pos
+			total := r.pos + int64(int(r.bytes)+overhead) - runs[0].pos
 			if total > spanBytes || int64(used+int(r.bytes))*spanDensity < total {
 				break
 			}
@@ -134,14 +134,15 @@ func (w *window) span(runs []run) int {
 }
 
 // readSpan reads the runs with one call and appends what of them is in the window.
-func (l *Log) readSpan(dst *slab.Chain, f *file, runs []run, w *window) error {
+func (l *Log) readSpan(dst *slab.Chain, v *view, runs []run, w *window) error {
+	f := v.file
 	handle, err := l.reader(f)
 	if err != nil {
 		return err
 	}
 	start := runs[0].pos
 	last := &runs[len(runs)-1]
-	s := l.world.Slabs.Get(int(last.pos + int64(last.bytes) - start))
+	s := l.world.Slabs.Get(int(last.pos+int64(last.bytes)-start) + f.overhead())
 	p := packer{buf: s.Bytes()}
 	if err := readFull(handle, p.buf, start); err != nil {
 		s.Release()
@@ -149,7 +150,15 @@ func (l *Log) readSpan(dst *slab.Chain, f *file, runs []run, w *window) error {
 	}
 	for i := range runs {
 		at := int(runs[i].pos - start)
-		from, to, err := w.cut(p.buf[at:at+int(runs[i].bytes)], &runs[i])
+		data := p.buf[at : at+int(runs[i].bytes)]
+		if f.aead != nil {
+			r := &runs[i]
+			err = f.open(p.buf[at:at+int(r.bytes)+tagBytes], r.pos, v.extent.stream.partition, r.base, r.last, int(r.batches))
+		}
+		var from, to int
+		if err == nil {
+			from, to, err = w.cut(data, &runs[i])
+		}
 		if err != nil {
 			s.Release()
 			return corruptAt(f, runs[i].pos, err)

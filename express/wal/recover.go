@@ -65,6 +65,9 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		return err
 	}
 	isUsed, err := r.loadHeader(f, size)
+	if err == nil {
+		err = r.unlock(ctx, f)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
@@ -109,6 +112,17 @@ func (r *recovery) loadHeader(f *file, size int64) (isUsed bool, err error) {
 		return false, errors.Join(zerr, &CorruptionError{File: f.path, Err: err})
 	}
 	return false, nil
+}
+
+// unlock makes an encrypted file readable.
+func (r *recovery) unlock(ctx context.Context, f *file) error {
+	if err := f.unlock(ctx, r.log.world.Keys); err != nil {
+		return err
+	}
+	if f.aead != nil && f.proof() != f.check {
+		return fmt.Errorf("%w: data key %d is another than the one that they were written with", ErrKey, f.key)
+	}
+	return nil
 }
 
 // loadFooter takes a sealed file.
@@ -160,7 +174,7 @@ func (s *Stream) moveEnd(end int64) { s.end, s.next = end, end }
 
 // replay reads an unsealed file group by group.
 func (r *recovery) replay(ctx context.Context, f *file, size int64) error {
-	rp := replayer{file: f.handle, header: &f.fileHeader, size: size, pos: fileHeaderBytes}
+	rp := replayer{file: f.handle, header: &f.fileHeader, cipher: f, size: size, pos: fileHeaderBytes}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -178,7 +192,7 @@ func (r *recovery) replay(ctx context.Context, f *file, size int64) error {
 		pos := rp.pos - g.payloadBytes
 		for i := range rows {
 			r.replayRow(f, &rows[i], pos, payload[:rows[i].bytes], g.time)
-			pos += int64(rows[i].bytes)
+			pos += int64(rows[i].bytes + f.overhead())
 			payload = payload[rows[i].bytes:]
 		}
 	}
@@ -273,6 +287,7 @@ func (r *recovery) settle() error {
 type replayer struct {
 	file   io.ReaderAt
 	header *fileHeader
+	cipher *file // knows how to decrypt
 	size   int64
 	pos    int64 // of the next group
 
@@ -303,10 +318,12 @@ func (rp *replayer) next() (g groupHeader, rows []row, payload []byte, err error
 	if err != nil {
 		return g, nil, nil, err
 	}
-	if rows, err = decodeRows(rp.header, &g, b[:g.headerBytes()]); err != nil {
+	if rows, err = decodeRows(rp.header, &g, b[:g.headerBytes()], rp.cipher.overhead()); err != nil {
 		return g, nil, nil, err
 	}
-	payload = b[g.headerBytes():]
+	if payload, err = rp.decrypt(rows, b[g.headerBytes():], rp.pos+g.headerBytes()); err != nil {
+		return g, nil, nil, err
+	}
 	for i, rest := 0, payload; i < len(rows); i++ {
 		if err := rows[i].verify(rest[:rows[i].bytes]); err != nil {
 			return g, nil, nil, err
@@ -316,6 +333,24 @@ func (rp *replayer) next() (g groupHeader, rows []row, payload []byte, err error
 	rp.pos += g.bytes()
 	rp.seq, rp.chain = g.seq, g.crc
 	return g, rows, payload, nil
+}
+
+// decrypt gives the bytes of the rows, one after the other, where what stands at pos in the file may be encrypted. It works in place.
+func (rp *replayer) decrypt(rows []row, stored []byte, pos int64) ([]byte, error) {
+	if rp.cipher.aead == nil {
+		return stored, nil
+	}
+	n := 0
+	for i, rest := 0, stored; i < len(rows); i++ {
+		r := &rows[i]
+		sealed := rest[:r.bytes+tagBytes]
+		if err := rp.cipher.open(sealed, pos, r.partition, r.base, r.last, r.batches); err != nil {
+			return nil, err
+		}
+		n += copy(stored[n:], sealed[:r.bytes])
+		rest, pos = rest[len(sealed):], pos+int64(len(sealed))
+	}
+	return stored[:n], nil
 }
 
 // read returns n bytes at pos.

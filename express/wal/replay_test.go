@@ -103,7 +103,7 @@ func TestSupersede(t *testing.T) {
 // TestNewerFormat refuses before it changes anything.
 func TestNewerFormat(t *testing.T) {
 	f := newFileOf(2, 0)
-	f.bytes[9] = formatVersion + 1
+	f.bytes[9] = sealedVersion + 1
 	mem := withFile(t, "wal/"+fileName(2), f.bytes)
 	putFile(t, mem, "wal/"+fileName(1), newFileOf(1, 0).bytes) // empty: would be removed
 	if _, err := tryOpen(t, mem); !errors.Is(err, ErrNewer) {

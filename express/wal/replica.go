@@ -42,7 +42,7 @@ func DecodeGroup(b []byte) (seq uint64, runs []Run, err error) {
 	if g.bytes() != int64(len(b)) {
 		return 0, nil, undecoded(damaged("%d bytes of a group of %d", len(b), g.bytes()))
 	}
-	rows, err := decodeRows(h, &g, b[:g.headerBytes()])
+	rows, err := decodeRows(h, &g, b[:g.headerBytes()], 0)
 	if err != nil {
 		return 0, nil, undecoded(err)
 	}

@@ -85,7 +85,7 @@ func (c *committer) takeOff(group []*Entry, payload int64) *flight {
 	f.head, c.head = c.head, f.head
 	f.bufs, c.bufs = c.bufs, f.bufs
 	f.entries = append(f.entries[:0], group...)
-	f.file, f.pos, f.payload, f.timeMs = c.active, c.active.end-payload, payload, c.timeMs
+	f.file, f.pos, f.payload, f.timeMs = c.active, c.active.end-c.stored, payload, c.timeMs
 	f.file.inFlight++
 	a.flights = append(a.flights, f)
 	return f

@@ -110,6 +110,7 @@ type World struct {
 	Slabs *slab.Pool // for Read
 
 	Replica Replica // where the log is durable, if not in its files; nil: in its files
+	Keys    Keys    // that new files are encrypted with; nil: they are not. What a Replica gets is not encrypted here
 }
 
 // Log is the write-ahead log of one broker: the file that takes appends and all earlier files that hold data somebody
@@ -137,6 +138,8 @@ type Log struct {
 	openFiles  atomic.Int64
 	readsEnded atomic.Bool
 
+	running   context.Context // ends with Close, for what is derived meanwhile
+	stop      context.CancelFunc
 	ready     chan prepared // the preparer's next file, or why there is none
 	stopping  chan struct{} // closed when the committer has ended: ends the preparer
 	closeOnce sync.Once
@@ -156,6 +159,7 @@ func Open(ctx context.Context, cfg Config, w World) (_ *Log, err error) {
 		w.FS = scratchFS{w.FS}
 	}
 	l := newLog(cfg, w)
+	l.running, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if l.lock, err = w.FS.Lock(path.Join(cfg.Dir, lockName)); err != nil {
 		return nil, fmt.Errorf("open wal: %w", err)
 	}
@@ -185,6 +189,7 @@ func newLog(cfg Config, w World) *Log {
 		ready:    make(chan prepared),
 		stopping: make(chan struct{}),
 		done:     make(chan struct{}),
+		stop:     func() {},
 	}
 	l.queue.init(cfg.QueueBytes)
 	l.keeper.init(l)
@@ -216,6 +221,7 @@ func (l *Log) start(last position) {
 		if err := l.lock.Close(); err != nil {
 			l.world.Log.Warn("wal directory not unlocked", "err", err)
 		}
+		l.stop()
 		close(l.done)
 	}()
 }
@@ -250,6 +256,7 @@ func (l *Log) closeFiles() {
 
 // abandon closes what a failed Open has opened.
 func (l *Log) abandon() {
+	l.stop()
 	for _, f := range l.files {
 		f.mu.Lock()
 		l.closeLocked(f)
