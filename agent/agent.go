@@ -218,7 +218,7 @@ func (a *Agent) putUnable(ctx context.Context, key string, cause error) error {
 		}
 	}
 	b, err := engine.Encode(engine.NodeStatus{
-		Format: engine.Format, State: engine.Failed, Message: "its agent cannot use the spec: " + cause.Error(), Changed: a.world.Clock.Now().UTC(),
+		Format: engine.First, State: engine.Failed, Message: "its agent cannot use the spec: " + cause.Error(), Changed: a.world.Clock.Now().UTC(),
 	})
 	if err == nil {
 		_, err = a.world.KV.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.Put(key, b)})

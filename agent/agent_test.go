@@ -153,7 +153,7 @@ func newEnv(t *testing.T) *env {
 	address := l.Addr().String()
 	e.nodes.folder = e.folder
 	must(t, l.Close())
-	e.spec = engine.NodeSpec{Format: engine.Format, Host: "h", Cluster: "c", ID: 1, Engine: "child", Listen: address}
+	e.spec = engine.NodeSpec{Format: engine.First, Host: "h", Cluster: "c", ID: 1, Engine: "child", Listen: address}
 	return e
 }
 
@@ -243,7 +243,7 @@ func TestRunningNodeIsAdopted(t *testing.T) {
 	e := newEnv(t)
 	p, err := proc.Start(context.Background(), procSpec(t, e))
 	must(t, err)
-	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()})
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready, PID: p.PID(), Began: p.Started()})
 	must(t, err)
 	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
 	must(t, err)
@@ -261,7 +261,7 @@ func TestOldReportsAreCorrected(t *testing.T) {
 	e := newEnv(t)
 	p, err := proc.Start(context.Background(), procSpec(t, e))
 	must(t, err)
-	report := engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()}
+	report := engine.NodeStatus{Format: engine.First, State: engine.Ready, PID: p.PID(), Began: p.Started()}
 	settled := func() engine.NodeState {
 		t.Helper()
 		b, err := engine.Encode(report)
@@ -385,7 +385,7 @@ func TestAdoptedNodeThatHangsIsKilled(t *testing.T) {
 	must(t, err)
 	e.file(strconv.Itoa(p.PID()))
 	must(t, p.Signal(syscall.SIGSTOP))
-	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started()})
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready, PID: p.PID(), Began: p.Started()})
 	must(t, err)
 	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
 	must(t, err)
@@ -455,7 +455,7 @@ func TestAdoptedNodeOfAnEarlierRound(t *testing.T) {
 	p, err := proc.Start(context.Background(), procSpec(t, e))
 	must(t, err)
 	e.file(strconv.Itoa(p.PID()))
-	b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready, PID: p.PID(), Began: p.Started(), Round: 4})
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready, PID: p.PID(), Began: p.Started(), Round: 4})
 	must(t, err)
 	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
 	must(t, err)

@@ -53,7 +53,7 @@ func (a *Agent) tryJoin(ctx context.Context, began time.Time) (wait bool, err er
 // put writes the host's record, unless it is another's; and beside it that of the control plane, where it is this process's too.
 func (a *Agent) put(ctx context.Context, lease kv.LeaseID, began time.Time) (wait bool, err error) {
 	h := a.cfg.Host
-	h.Format, h.Began = engine.Format, a.world.Clock.Now().UTC()
+	h.Format, h.Began = engine.First, a.world.Clock.Now().UTC()
 	record, err := engine.Encode(h)
 	if err != nil {
 		return false, fmt.Errorf("encode host %s: %w", h.Name, err)

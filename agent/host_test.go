@@ -200,7 +200,7 @@ func TestAgentEndsWhenItsNameWasTakenMeanwhile(t *testing.T) {
 		stop, done := run(a)
 		defer time.AfterFunc(time.Hour, stop).Stop() // it would run on
 		_, lease, _ := record(t, store)
-		h, err := engine.Encode(engine.Host{Format: engine.Format, Name: "h", Holder: "2"})
+		h, err := engine.Encode(engine.Host{Format: engine.First, Name: "h", Holder: "2"})
 		must(t, err)
 		_, err = store.Txn(context.Background(), nil, []kv.Op{kv.Put(engine.HostPrefix+"h", h)})
 		must(t, err)
@@ -218,7 +218,7 @@ func TestAgentEndsWhenItsNameWasTakenMeanwhile(t *testing.T) {
 func TestNodesHandOverWhereThereAreOtherHosts(t *testing.T) {
 	e := newEnv(t)
 	must(t, os.WriteFile(e.folder+"/patient", nil, 0o600))
-	h, err := engine.Encode(engine.Host{Format: engine.Format, Name: "other"})
+	h, err := engine.Encode(engine.Host{Format: engine.First, Name: "other"})
 	must(t, err)
 	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(engine.HostPrefix+"other", h)})
 	must(t, err)

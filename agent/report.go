@@ -16,7 +16,7 @@ const reportTimeout = 2 * time.Second
 // report writes the node's status. A report that fails is logged; the next
 // probe that is answered writes it again.
 func (n *node) report(ctx context.Context, state engine.NodeState, message string) {
-	n.status.Format = engine.Format
+	n.status.Format = engine.First
 	n.status.State = state
 	n.status.Message = message
 	n.status.Changed = n.agent.world.Clock.Now().UTC()

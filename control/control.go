@@ -17,8 +17,11 @@ import (
 	"millrace/engine"
 )
 
-// format of a cluster's record.
-const format = 1
+// Formats of records.
+const (
+	format       = 1 // of operations, and of a cluster that says nothing of logins
+	formatLogins = 2 // of a cluster that does, and of operations on them: who does not know them would let everybody in
+)
 
 // portStep is between the ports of two brokers of a cluster on one host.
 const portStep = 100
@@ -54,11 +57,22 @@ type Cluster struct {
 	MaxConnections      int `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
 
+	// Auth is the logins that the brokers' listeners offer, as ParseAuth gives it; "": PLAINTEXT without a login, on its own port. For
+	// Ensure "" is as it was, and a change is an operation where a broker runs.
+	Auth   string `json:"auth,omitempty"`
+	Region string `json:"region,omitempty"` // AWS region that IAM logins are bound to; "": the cluster offers none. For Ensure as it was
+	// Super are principals who may do everything, as "User:admin", with semicolons between; Mapping is how names in clients' certificates
+	// become principals, as cert.ParseRules reads it. Both count for a broker from its next start on. For Ensure "" is as it was.
+	Super   string `json:"super_users,omitempty"`
+	Mapping string `json:"principal_mapping,omitempty"`
+	Encrypt bool   `json:"encrypt,omitempty"` // what brokers keep is encrypted. It cannot be changed once the cluster is made
+
 	// The plane's own; Ensure takes no notice of them.
-	Wanted     int    `json:"wanted,omitempty"`     // brokers that there shall be; 0: as many as there are
-	Binary     string `json:"binary,omitempty"`     // program of the brokers; "": the agent's own
-	Operation  int64  `json:"operation,omitempty"`  // number of the operation under way; 0: none
-	Operations int64  `json:"operations,omitempty"` // number of the last operation; 0: there was none
+	Wanted     int    `json:"wanted,omitempty"`      // brokers that there shall be; 0: as many as there are
+	WantedAuth string `json:"wanted_auth,omitempty"` // logins that there shall be; "": as there are
+	Binary     string `json:"binary,omitempty"`      // program of the brokers; "": the agent's own
+	Operation  int64  `json:"operation,omitempty"`   // number of the operation under way; 0: none
+	Operations int64  `json:"operations,omitempty"`  // number of the last operation; 0: there was none
 }
 
 // Validate names every fault of the description.
@@ -76,6 +90,11 @@ func (c Cluster) Validate() error {
 	}
 	if _, err := address(c.Metrics, most); c.Metrics != "" && err != nil {
 		faults = append(faults, fmt.Errorf("metrics: %w", err))
+	}
+	if auth, err := ParseAuth(c.Auth); c.Auth != "" && (err != nil || auth != c.Auth) {
+		faults = append(faults, fmt.Errorf("%w: logins %q", ErrSpec, c.Auth))
+	} else if _, err := listeners(c.Auth, c.lastAddress(most), ""); err != nil {
+		faults = append(faults, err)
 	}
 	taken := map[string]string{}
 	for _, used := range c.Addresses() {
@@ -110,13 +129,34 @@ func (c Cluster) Addresses() []Address {
 	var all []Address
 	for k := 1; k <= min(c.Brokers, MaxBrokers); k++ {
 		if a, err := address(c.Listen, k); err == nil {
-			all = append(all, Address{a, fmt.Sprintf("broker %d", k), int32(k), false})
+			all = append(all, c.listening(a, k)...)
 		}
 		if a, err := address(c.Metrics, k); c.Metrics != "" && err == nil {
 			all = append(all, Address{a, fmt.Sprintf("the metrics of broker %d", k), int32(k), true})
 		}
 	}
 	return all
+}
+
+// listening is where broker k listens, whose numbering begins at base.
+func (c Cluster) listening(base string, k int) []Address {
+	ways, err := listeners(c.Auth, base, "")
+	if err != nil || len(ways) == 0 {
+		return []Address{{base, fmt.Sprintf("broker %d", k), int32(k), false}}
+	}
+	var all []Address
+	for _, l := range ways {
+		all = append(all, Address{l.Address, fmt.Sprintf("%s of broker %d", l.Name, k), int32(k), false})
+	}
+	return all
+}
+
+// lastAddress is that of the broker with the highest ports, or the first one's where there is none.
+func (c Cluster) lastAddress(brokers int) string {
+	if a, err := address(c.Listen, brokers); err == nil {
+		return a
+	}
+	return c.Listen
 }
 
 // address is that of a broker, where first is the first one's.
@@ -174,7 +214,11 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 			return Cluster{}, fmt.Errorf("%w: cluster %s keeps its logs as %q since it was made, and cannot be told to as %q",
 				ErrSpec, asked.Name, cmp.Or(old.Log, "file"), asked.Log)
 		}
-		c = merge(old, asked)
+		idle, err := p.idle(ctx, asked.Name)
+		if err != nil {
+			return Cluster{}, err
+		}
+		c = merge(old, asked, idle)
 		if err := c.Validate(); err != nil {
 			return Cluster{}, err
 		}
@@ -193,16 +237,46 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 		}
 	}
 	// While an operation is under way, a spec that is missing is its to make, or was its to delete.
+	if err := p.settleLogins(ctx, c); err != nil {
+		return c, err
+	}
 	return c, p.arrange(ctx, c, func(int32) bool { return c.Operation == 0 }, true)
+}
+
+// settleLogins gives brokers that do not run the logins of their cluster.
+func (p *Plane) settleLogins(ctx context.Context, c Cluster) error {
+	nodes, err := p.Nodes(ctx, c.Name)
+	if err != nil || c.Operation != 0 {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Status.PID != 0 || n.Spec.Auth == c.Auth && n.Spec.Secure == c.secureOf(c.Auth) {
+			continue
+		}
+		err := p.edit(ctx, n.Spec.Key(), false, func(s *engine.NodeSpec) { s.Auth, s.Secure = c.Auth, c.secureOf(c.Auth) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // merge is what a cluster is to be after it was old (the zero Cluster: there was
 // none) and asked came in.
-func merge(old, asked Cluster) Cluster {
+func merge(old, asked Cluster, idle bool) Cluster {
 	c := asked
 	c.Format = format
 	if old.Name != "" {
 		c.Log = old.Log
+	}
+	c.Region = cmp.Or(asked.Region, old.Region)
+	c.Super, c.Mapping = cmp.Or(asked.Super, old.Super), cmp.Or(asked.Mapping, old.Mapping)
+	if old.Name != "" {
+		c.Encrypt = old.Encrypt // what is in the store is either encrypted or not
+	}
+	c.Auth, c.WantedAuth = mergeAuth(old, asked, idle)
+	if c.Auth != "" || c.WantedAuth != "" || c.Encrypt {
+		c.Format = formatLogins
 	}
 	c.Wanted, c.Binary, c.Operation, c.Operations = old.Wanted, old.Binary, old.Operation, old.Operations
 	switch {
@@ -217,6 +291,28 @@ func merge(old, asked Cluster) Cluster {
 		}
 	}
 	return c
+}
+
+// mergeAuth says which logins there are and shall be. They change at once where no broker runs, and otherwise by an operation.
+func mergeAuth(old, asked Cluster, idle bool) (auth, wanted string) {
+	switch {
+	case asked.Auth == "" || asked.Auth == LoginPlaintext && old.Auth == "" && old.WantedAuth == "":
+		return old.Auth, old.WantedAuth
+	case old.Name == "" || idle && old.Operation == 0:
+		return asked.Auth, ""
+	}
+	return old.Auth, asked.Auth
+}
+
+// idle says that no broker of the cluster runs, or may run.
+func (p *Plane) idle(ctx context.Context, cluster string) (bool, error) {
+	nodes, err := p.Nodes(ctx, cluster)
+	for _, n := range nodes {
+		if n.Status.PID != 0 {
+			return false, nil
+		}
+	}
+	return true, err
 }
 
 // Cluster returns the record of a cluster, or ErrNoCluster.
@@ -238,8 +334,8 @@ func (p *Plane) read(ctx context.Context, name string) (Cluster, int64, error) {
 	if err := json.Unmarshal(item.Value, &c); err != nil {
 		return Cluster{}, 0, fmt.Errorf("read cluster %s: %w", name, err)
 	}
-	if c.Format > format {
-		return Cluster{}, 0, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, format)
+	if c.Format > formatLogins {
+		return Cluster{}, 0, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, formatLogins)
 	}
 	return c, item.ModRev, nil
 }

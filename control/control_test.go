@@ -135,7 +135,7 @@ func TestReadinessFollowsReports(t *testing.T) {
 		state engine.NodeState
 		ready bool
 	}{{engine.Starting, false}, {engine.Ready, true}, {engine.Failed, false}} {
-		b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: c.state, Message: "exited with code 1"})
+		b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: c.state, Message: "exited with code 1"})
 		must(t, err)
 		put(t, store, specs(t, store)[0].StatusKey(), string(b))
 		reason := ""

@@ -31,6 +31,10 @@
 //	    does not begin where it would wait for a host without, and waits for one
 //	    that is lost meanwhile.
 //
-// Files: control.go (clusters), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations
+//	C9  The logins of a cluster change while no broker of it runs, or by an operation: at each moment of that, every broker reaches
+//	    every other, and nobody is asked for a permission before all brokers can tell who asks. A record that names logins or
+//	    listeners is of a format that a program without them refuses.
+//
+// Files: control.go (clusters), listeners.go (which listeners a broker has), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations
 // and their records), run.go (the runner), steps.go (what a step does).
 package control

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ const (
 	Scale   Kind = "SCALE"   // changes the number of brokers
 	Roll    Kind = "ROLL"    // starts every broker anew, one at a time
 	Upgrade Kind = "UPGRADE" // as Roll, with another program
+	Logins  Kind = "LOGINS"  // as Roll, with other listeners; twice where some come and others go, so that brokers reach one another all the time
 )
 
 // State says how far an operation, or one of its steps, has come.
@@ -51,6 +53,7 @@ type Request struct {
 	Kind    Kind   `json:"kind"`
 	Brokers int    `json:"brokers,omitempty"` // Scale: how many there shall be, 1 to MaxBrokers
 	Binary  string `json:"binary,omitempty"`  // Upgrade: path of the program; "": the agent's own
+	Auth    string `json:"auth,omitempty"`    // Logins: which there shall be, as ParseAuth gives them
 }
 
 // Operation is long work on a cluster, step by step.
@@ -71,6 +74,8 @@ type Step struct {
 	Name    string    `json:"name"` // for people
 	Action  Action    `json:"action"`
 	Brokers []int32   `json:"brokers"`
+	Auth    string    `json:"auth,omitempty"`  // logins that the brokers then have; "": as they have
+	First   bool      `json:"first,omitempty"` // with Auth: another pass follows, so nobody is asked for a permission yet who was not before
 	State   State     `json:"state"`
 	Detail  string    `json:"detail,omitempty"` // what it waits for, or what came of it
 	Began   time.Time `json:"began,omitzero"`
@@ -112,10 +117,43 @@ func plan(c Cluster, r Request) ([]Step, error) {
 				add(actEven)
 			}
 		}
+	case Logins:
+		after := c
+		after.Auth = r.Auth
+		if _, err := ParseAuth(r.Auth); err != nil {
+			return nil, err
+		}
+		if err := after.Validate(); err != nil {
+			return nil, err
+		}
+		all := passes(c, r.Auth)
+		for i, auth := range all {
+			for _, id := range ids(1, c.Brokers) {
+				add(actRestart, id)
+				last := &steps[len(steps)-1]
+				last.Auth, last.First, last.Name = auth, i < len(all)-1, fmt.Sprintf("restart broker %d with %s", id, auth)
+				if c.Brokers > 1 {
+					add(actEven)
+				}
+			}
+		}
 	default:
-		return nil, fmt.Errorf("%w: operation %q, there are %s, %s and %s", ErrSpec, r.Kind, Scale, Roll, Upgrade)
+		return nil, fmt.Errorf("%w: operation %q, there are %s, %s, %s and %s", ErrSpec, r.Kind, Scale, Roll, Upgrade, Logins)
 	}
 	return steps, nil
+}
+
+// passes are the logins of each round of restarts. Brokers reach one another by the internal listener or, where one has none yet, by
+// PLAINTEXT, where they cannot show who they are; and clients that know only what was must find somebody until what shall be is there.
+func passes(c Cluster, auth string) []string {
+	switch both := union(cmp.Or(c.Auth, LoginPlaintext), auth); {
+	case c.Auth == auth:
+		return nil
+	case c.Brokers == 1 || both == c.Auth || both == auth && (c.Auth != "" || !Authorizes(auth)):
+		return []string{auth}
+	default:
+		return []string{both, auth}
+	}
 }
 
 // Begin saves an operation, which Run then does, and returns it. A cluster that
@@ -130,7 +168,7 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 		if c.Operation != 0 {
 			return Operation{}, p.busy(ctx, c)
 		}
-		op := Operation{Format: format, Number: c.Operations + 1, Cluster: cluster, Request: r, State: Running, Began: p.clock.Now().UTC()}
+		op := Operation{Format: formatOf(r), Number: c.Operations + 1, Cluster: cluster, Request: r, State: Running, Began: p.clock.Now().UTC()}
 		if op.Steps, err = plan(c, r); err != nil {
 			return Operation{}, err
 		}
@@ -146,6 +184,9 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 			c.Wanted = r.Brokers
 			c.Brokers = max(c.Brokers, r.Brokers) // those that leave are explained until they are gone (C1)
 		}
+		if r.Kind == Logins {
+			c.WantedAuth, c.Format = r.Auth, formatLogins
+		}
 		record, err := json.Marshal(op)
 		if err != nil {
 			return Operation{}, fmt.Errorf("encode operation: %w", err)
@@ -156,6 +197,14 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 		}
 		return op, err
 	}
+}
+
+// formatOf is that of an operation's record.
+func formatOf(r Request) int {
+	if r.Kind == Logins {
+		return formatLogins
+	}
+	return format
 }
 
 // possible refuses what would wait for a host without an agent, or finds no place.
@@ -226,8 +275,8 @@ func decodeOperation(item kv.Item) (Operation, error) {
 	if err := json.Unmarshal(item.Value, &op); err != nil {
 		return Operation{}, fmt.Errorf("%s: %w", item.Key, err)
 	}
-	if op.Format > format {
-		return Operation{}, fmt.Errorf("%w: %s has format %d, this binary knows up to %d", ErrNewer, item.Key, op.Format, format)
+	if op.Format > formatLogins {
+		return Operation{}, fmt.Errorf("%w: %s has format %d, this binary knows up to %d", ErrNewer, item.Key, op.Format, formatLogins)
 	}
 	return op, nil
 }

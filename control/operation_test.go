@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,7 +98,7 @@ func (h *host) act(s engine.NodeSpec) {
 		return // it runs on; report says so
 	case !runs || old.Round != s.Round || old.Binary != s.Binary:
 		if runs {
-			h.began = append(h.began, fmt.Sprintf("%d %s", s.ID, s.Binary))
+			h.began = append(h.began, fmt.Sprintf("%d %s%s", s.ID, s.Binary, s.Auth))
 		}
 		h.running[s.ID] = s
 		h.owners[s.ID] += 0
@@ -120,7 +121,7 @@ func (h *host) report() {
 		spec, err := engine.Decode[engine.NodeSpec](item.Value)
 		must(h.t, err)
 		running, runs := h.running[spec.ID]
-		st := engine.NodeStatus{Format: engine.Format, State: engine.Ready, Round: running.Round}
+		st := engine.NodeStatus{Format: engine.First, State: engine.Ready, Round: running.Round}
 		switch {
 		case !runs && spec.Remove:
 			st.State = engine.Removed
@@ -149,6 +150,23 @@ func (h *host) report() {
 		must(h.t, err)
 	}
 	h.maxDown = max(h.maxDown, down)
+	h.reachOneAnother()
+}
+
+// reachOneAnother is C9: brokers that run come to each other by the internal listener, or without one by PLAINTEXT; and who has nothing to show
+// is not refused.
+func (h *host) reachOneAnother() {
+	has := func(s engine.NodeSpec, name string) bool {
+		return slices.ContainsFunc(s.Served(), func(l engine.Listener) bool { return l.Name == name })
+	}
+	for a, from := range h.running {
+		for b, to := range h.running {
+			inside := has(from, engine.Internal) && has(to, engine.Internal)
+			if a != b && !inside && (!has(to, engine.Client) || to.Secure.Authorize) {
+				h.fault("broker %d with %q cannot reach broker %d with %q", a, from.Auth, b, to.Auth)
+			}
+		}
+	}
 }
 
 // cut is a store whose reader is stopped at a certain write, which is applied or not.
@@ -192,7 +210,7 @@ func life(t *testing.T, store kv.KV, k int, applies bool, begin func(context.Con
 	go func() { done <- plane.Run(ctx) }()
 	settledNow := func() bool {
 		cl, err := newPlane(store).Cluster(context.Background(), "c")
-		return err == nil && cl.Operation == 0 && (cl.Wanted == 0 || cl.Wanted == cl.Brokers)
+		return err == nil && cl.Operation == 0 && (cl.Wanted == 0 || cl.Wanted == cl.Brokers) && cl.WantedAuth == ""
 	}
 	for ctx.Err() == nil && !settledNow() {
 		time.Sleep(10 * time.Millisecond) // of synctest's time
@@ -211,7 +229,7 @@ type outcome struct {
 }
 
 // scenario runs an operation on a cluster of n brokers, whose control plane dies at its k-th write and is followed by another.
-func scenario(t *testing.T, n int, owners map[int32]int, r control.Request, k int, applies bool, prepare func(*host)) (out outcome, cutOff bool) {
+func scenario(t *testing.T, auth string, n int, owners map[int32]int, r control.Request, k int, applies bool, prepare func(*host)) (out outcome, cutOff bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		store := kv.NewMemory()
@@ -221,7 +239,9 @@ func scenario(t *testing.T, n int, owners map[int32]int, r control.Request, k in
 		defer wait.Wait()
 		defer cancel()
 		described := control.Cluster{Name: "c", Brokers: n, Listen: "127.0.0.1:9092"}
+		described.Auth = auth
 		must(t, ensure(newPlane(store), described))
+		described.Auth = ""
 		h := newHost(t, store, owners)
 		if prepare != nil {
 			prepare(h)
@@ -253,10 +273,16 @@ func scenario(t *testing.T, n int, owners map[int32]int, r control.Request, k in
 // everyCut runs a scenario without a crash, and with one at every write.
 func everyCut(t *testing.T, n int, owners func() map[int32]int, r control.Request, prepare func(*host), check func(t *testing.T, o outcome)) {
 	t.Helper()
+	everyCutOf(t, "", n, owners, r, prepare, check)
+}
+
+// everyCutOf is everyCut for a cluster with logins.
+func everyCutOf(t *testing.T, auth string, n int, owners func() map[int32]int, r control.Request, prepare func(*host), check func(t *testing.T, o outcome)) {
+	t.Helper()
 	for k := 1; ; k++ {
 		more := false
 		for _, applies := range []bool{false, true} {
-			o, cutOff := scenario(t, n, owners(), r, k, applies, prepare)
+			o, cutOff := scenario(t, auth, n, owners(), r, k, applies, prepare)
 			more = more || cutOff
 			if len(o.host.faults) > 0 {
 				t.Fatalf("cut at write %d (applied %v): %s", k, applies, strings.Join(o.host.faults, "; "))
@@ -339,7 +365,7 @@ func TestRollWaitsForAHostThatIsLost(t *testing.T) {
 		must(t, ensure(newPlane(store), control.Cluster{Name: "c", Brokers: 2, Listen: "127.0.0.1:9092"}))
 		h := newHost(t, store, map[int32]int{1: 1, 2: 1})
 		wait.Go(func() { h.run(ctx) })
-		serves, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready})
+		serves, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready})
 		must(t, err)
 		put(t, store, engine.NodeSpec{Host: "i", Cluster: "c", ID: 2}.StatusKey(), string(serves))
 		synctest.Wait()
@@ -358,7 +384,7 @@ func TestRollWaitsForAHostThatIsLost(t *testing.T) {
 }
 
 func TestUpgradeReachesEveryBroker(t *testing.T) {
-	o, _ := scenario(t, 2, map[int32]int{1: 1, 2: 1}, control.Request{Kind: control.Upgrade, Binary: "/new"}, never, true, nil)
+	o, _ := scenario(t, "", 2, map[int32]int{1: 1, 2: 1}, control.Request{Kind: control.Upgrade, Binary: "/new"}, never, true, nil)
 	if o.ops[0].State != control.Done || o.specs[0].Binary != "/new" || o.specs[1].Binary != "/new" {
 		t.Fatalf("operation %+v, specs %+v", o.ops[0], o.specs)
 	}

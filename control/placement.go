@@ -110,7 +110,10 @@ func (p *placement) settle(h engine.Host, s engine.NodeSpec) {
 }
 
 func (p *placement) take(s engine.NodeSpec) {
-	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster)
+	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster) // even where nothing listens there: it is the broker's
+	for _, l := range s.Listeners {
+		p.taken[l.Address] = p.taken[s.Listen]
+	}
 	if s.Metrics != "" {
 		p.taken[s.Metrics] = "the metrics of " + p.taken[s.Listen]
 	}
@@ -120,9 +123,17 @@ func (p *placement) take(s engine.NodeSpec) {
 func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live bool) (engine.NodeSpec, error) {
 	c := p.cluster
 	s := engine.NodeSpec{
-		Format: engine.Format, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Log: c.Log, Store: c.Store,
+		Format: engine.First, Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Log: c.Log, Store: c.Store,
 		Zone: cmp.Or(h.Zone, zones[int(id-1)%len(zones)]), Listen: former.Listen, Metrics: former.Metrics,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary,
+	}
+	s.Secure, s.Listeners = c.secureOf(s.Auth), former.Listeners
+	if former.ID != 0 { // until an operation changes it
+		s.Auth, s.Secure = former.Auth, c.secureOf(former.Auth)
+		s.Secure.Authorize = former.Secure.Authorize
+	}
+	if s.Auth != "" || s.Secure != (engine.Secure{}) {
+		s.Format = engine.Format
 	}
 	if !live {
 		return s, nil
@@ -134,7 +145,10 @@ func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live b
 	if s.Metrics, err = p.metrics(id, h); err != nil {
 		return s, err
 	}
-	for _, a := range []string{s.Listen, s.Metrics} {
+	if s.Listeners, err = listeners(s.Auth, s.Listen, h.Public); err != nil {
+		return s, err
+	}
+	for _, a := range s.Addresses() {
 		if other := p.taken[a]; other != "" {
 			return s, fmt.Errorf("%w: %s would be the address of %s and of broker %d", ErrSpec, a, other, id)
 		}

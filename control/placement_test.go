@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,15 +108,15 @@ func TestPlacement(t *testing.T) {
 				return
 			}
 			again, err := described(n).Place(hosts, before)
-			if err != nil || !slices.Equal(now, again) {
+			if err != nil || !reflect.DeepEqual(now, again) {
 				t.Fatalf("another order of hosts: %+v, %v", again, err)
 			}
 			settled, err := described(n).Place(hosts, now)
-			if err != nil || !slices.Equal(now, settled) {
+			if err != nil || !reflect.DeepEqual(now, settled) {
 				t.Fatalf("placed again: %+v, %v", settled, err)
 			}
 			for _, s := range before {
-				if now[s.ID-1] != s {
+				if !reflect.DeepEqual(now[s.ID-1], s) {
 					t.Fatalf("broker %d moved from %+v to %+v", s.ID, s, now[s.ID-1])
 				}
 			}
@@ -148,7 +149,7 @@ func TestPlacementOnHostsThatComeAndGo(t *testing.T) {
 	}
 	four, err := described(4).Place([]engine.Host{h1}, two)
 	must(t, err)
-	if four[1] != two[1] || four[2].Host != "h1" || four[3].Host != "h1" {
+	if !reflect.DeepEqual(four[1], two[1]) || four[2].Host != "h1" || four[3].Host != "h1" {
 		t.Errorf("without h2: %+v", four)
 	}
 	h2.Address = "10.0.0.9"
@@ -175,7 +176,7 @@ func TestPlacementOnHostsThatComeAndGo(t *testing.T) {
 // join makes a host's record, leave deletes it.
 func join(t *testing.T, store kv.KV, name string) {
 	t.Helper()
-	b, err := engine.Encode(engine.Host{Format: engine.Format, Name: name, Address: "127.0.0.2"})
+	b, err := engine.Encode(engine.Host{Format: engine.First, Name: name, Address: "127.0.0.2"})
 	must(t, err)
 	put(t, store, engine.HostPrefix+name, string(b))
 }
@@ -198,7 +199,7 @@ func TestHostThatIsLost(t *testing.T) {
 		t.Fatalf("nodes %+v", nodes)
 	}
 	for _, n := range nodes {
-		b, err := engine.Encode(engine.NodeStatus{Format: engine.Format, State: engine.Ready})
+		b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready})
 		must(t, err)
 		put(t, store, n.Spec.StatusKey(), string(b))
 	}
@@ -237,7 +238,7 @@ func TestHostThatComesBackWithAnotherAddress(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- plane.Run(ctx) }()
 		synctest.Wait()
-		b, err := engine.Encode(engine.Host{Format: engine.Format, Name: "i", Address: "127.0.0.9"})
+		b, err := engine.Encode(engine.Host{Format: engine.First, Name: "i", Address: "127.0.0.9"})
 		must(t, err)
 		put(t, store, engine.HostPrefix+"i", string(b))
 		synctest.Wait()

@@ -138,10 +138,14 @@ func (p *Plane) advance(ctx context.Context, cluster string) (more bool, err err
 		return false, err
 	case c.Operation != 0:
 		return true, p.execute(ctx, c)
-	case c.Wanted == 0 || c.Wanted == c.Brokers:
+	}
+	r := Request{Kind: Scale, Brokers: c.Wanted}
+	if c.WantedAuth != "" && c.WantedAuth != c.Auth {
+		r = Request{Kind: Logins, Auth: c.WantedAuth}
+	} else if c.Wanted == 0 || c.Wanted == c.Brokers {
 		return false, nil
 	}
-	_, err = p.Begin(ctx, cluster, Request{Kind: Scale, Brokers: c.Wanted})
+	_, err = p.Begin(ctx, cluster, r)
 	if errors.Is(err, ErrBusy) {
 		err = nil
 	}
@@ -241,7 +245,7 @@ func (r *run) end(ctx context.Context) error {
 		}
 		c.Operation = 0
 		if r.op.State == Failed {
-			c.Wanted = c.Brokers // or it would begin again at once
+			c.Wanted, c.WantedAuth = c.Brokers, "" // or it would begin again at once
 		}
 		if r.op.State == Done {
 			switch r.op.Request.Kind {
@@ -249,6 +253,8 @@ func (r *run) end(ctx context.Context) error {
 				c.Brokers = r.op.Request.Brokers
 			case Upgrade:
 				c.Binary = r.op.Request.Binary
+			case Logins:
+				c.Auth, c.WantedAuth = r.op.Request.Auth, ""
 			}
 		}
 		ops := []kv.Op{kv.Put(operationKey(c.Name, r.op.Number), record)}

@@ -173,7 +173,11 @@ func (r *run) restart(ctx context.Context) error {
 	if upgrade {
 		binary = r.op.Request.Binary
 	}
-	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
+	if r.step.Auth != "" {
+		if err := r.relogin(ctx, binary); err != nil {
+			return err
+		}
+	} else if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
 		return err
 	}
 	limited := ctx
@@ -196,6 +200,37 @@ func (r *run) restart(ctx context.Context) error {
 	}
 	return fmt.Errorf("%w: with the new program, %s; it runs the former one again", errRefused, cause)
 }
+
+// relogin gives the step's brokers the listeners of its logins. A round for each pass: one that serves by the former pass is not done.
+func (r *run) relogin(ctx context.Context, binary string) error {
+	hosts, err := r.plane.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	public := make(map[string]string, len(hosts))
+	for _, h := range hosts {
+		public[h.Name] = h.Public
+	}
+	round := r.op.Number
+	if r.step.First {
+		round |= firstPass
+	}
+	changed := r.each(ctx, func(s *engine.NodeSpec) {
+		all, fault := listeners(r.step.Auth, s.Listen, public[s.Host])
+		if fault != nil {
+			err = fmt.Errorf("%w: %w", errRefused, fault)
+			return
+		}
+		s.Round, s.Format, s.Auth, s.Listeners, s.Binary = round, engine.Format, r.step.Auth, all, binary
+		s.Secure = r.cluster.secureOf(r.step.Auth)
+		// Where nobody could log in before, nobody is refused until all can.
+		s.Secure.Authorize = s.Secure.Authorize && (!r.step.First || Authorizes(r.cluster.Auth))
+	})
+	return errors.Join(err, changed)
+}
+
+// firstPass tells the rounds of an operation's first pass from those of its last, and of all other operations.
+const firstPass = 1 << 40
 
 // errUnusable: a host cannot run the new program.
 var errUnusable = errors.New("the program cannot be run on its host")

@@ -20,9 +20,11 @@ import (
 	"time"
 )
 
-// Format is the newest format of specs and statuses that this binary reads, and
-// the one that it writes.
-const Format = 1
+// Formats of specs, statuses and hosts.
+const (
+	Format = 2 // the newest that this binary reads; a spec that names listeners has it, so that no agent runs it without them
+	First  = 1 // what everything else is written in
+)
 
 // ErrNewer: a record was written by a newer version of Millrace.
 var ErrNewer = errors.New("written by a newer version of millrace")
@@ -35,7 +37,7 @@ type NodeSpec struct {
 	ID      int32  `json:"id"`      // broker id, from 1
 	Engine  string `json:"engine"`  // which Engine runs it: "express"
 	Zone    string `json:"zone"`    // availability zone, shown to clients as the rack
-	Listen  string `json:"listen"`  // host:port of the PLAINTEXT listener
+	Listen  string `json:"listen"`  // host:port by which the listeners are numbered: the PLAINTEXT one's, if there is one
 	Memory  int64  `json:"memory"`  // bytes that the process should stay within; 0: the engine's default
 	Stopped bool   `json:"stopped"` // keep the node, but do not run it
 
@@ -46,11 +48,25 @@ type NodeSpec struct {
 	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
 
+	// Listeners are all ways into the node; none: PLAINTEXT without a login at Listen. With them, the spec's Format is Format.
+	Listeners []Listener `json:"listeners,omitempty"`
+	Auth      string     `json:"auth,omitempty"` // logins of the cluster that Listeners were made by
+	Secure    Secure     `json:"secure,omitzero"`
+
 	Binary string `json:"binary,omitempty"` // path of the program to run; "": the agent's own
 	Round  int64  `json:"round,omitempty"`  // a process that was started for an earlier round is stopped and started again
 	Drain  bool   `json:"drain,omitempty"`  // the node takes no partitions, and hands over those that it has
 	Count  int64  `json:"count,omitempty"`  // not 0: report who owns how many partitions; another number asks for a count from then on (NodeStatus.Counted)
 	Remove bool   `json:"remove,omitempty"` // with Stopped: delete what the node keeps on its host, then report Removed
+}
+
+// Secure is what a node keeps to beside its listeners. The zero value asks for nothing.
+type Secure struct {
+	Authorize bool   `json:"authorize,omitempty"`         // who asks must be allowed to, by ACLs and IAM policies
+	Encrypt   bool   `json:"encrypt,omitempty"`           // what the node keeps is encrypted
+	Region    string `json:"region,omitempty"`            // AWS region of the cluster, which IAM logins are bound to
+	Super     string `json:"super_users,omitempty"`       // principals who may do everything, "User:admin;User:other"
+	Mapping   string `json:"principal_mapping,omitempty"` // of names in certificates to principals; "": the whole name
 }
 
 // NodeState is how far a node has come.

@@ -9,6 +9,7 @@ type Host struct {
 	Name    string    `json:"name"`
 	Zone    string    `json:"zone,omitempty"`    // availability zone; "": none was given
 	Address string    `json:"address,omitempty"` // host name or IP at which its nodes listen and are reached; "": that of the cluster
+	Public  string    `json:"public,omitempty"`  // host name or IP of its nodes' public listeners, which all ask for a login; "": there are none
 	Ports   Ports     `json:"ports,omitzero"`
 	Version string    `json:"version,omitempty"` // of the agent's program
 	Holder  string    `json:"holder,omitempty"`  // which data directory the agent has; two hosts of one name differ in it

@@ -36,16 +36,15 @@ const maxProducePartitions = 100_000
 
 // produceCall is one Produce request until it is answered. Calls are pooled.
 type produceCall struct {
-	api           *API
-	r             *server.Request
-	acks          int16
-	transactional bool         // the request has a transactional id
-	left          atomic.Int32 // partitions not yet done, and one for the dispatch itself
-	slots         []*produceSlot
-	used          int // slots of this request
-	resp          kmsg.ProduceResponse
-	parts         []kmsg.ProduceResponseTopicPartition // backs resp.Topics
-	begun         map[*partition.Partition]verdict     // partitions where the request begins a transaction; nil: none
+	api   *API
+	r     *server.Request
+	acks  int16
+	left  atomic.Int32 // partitions not yet done, and one for the dispatch itself
+	slots []*produceSlot
+	used  int // slots of this request
+	resp  kmsg.ProduceResponse
+	parts []kmsg.ProduceResponseTopicPartition // backs resp.Topics
+	begun map[*partition.Partition]verdict     // partitions where the request begins a transaction; nil: none
 
 	released func() // recycle, made once
 }
@@ -76,7 +75,7 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 		a.refuse(r, err)
 		return
 	}
-	c := callerOf(r)
+	c := a.callerOf(r)
 	p := a.produces.Get().(*produceCall)
 	p.begin(a, r, &req)
 	refused := p.refusal(c, &req)
@@ -103,7 +102,7 @@ func (p *produceCall) throttle(q *quota.Client) {
 
 // begin readies p for a request; the one more in left keeps it from being answered during the dispatch.
 func (p *produceCall) begin(a *API, r *server.Request, req *wire.ProduceRequest) {
-	p.api, p.r, p.acks, p.transactional = a, r, req.Acks, req.TransactionalID != nil
+	p.api, p.r, p.acks = a, r, req.Acks
 	p.used = 0
 	p.left.Store(int32(req.Partitions) + 1)
 	p.resp = kmsg.ProduceResponse{Topics: p.resp.Topics[:0]}
@@ -115,20 +114,32 @@ func (p *produceCall) begin(a *API, r *server.Request, req *wire.ProduceRequest)
 
 // refusal is what all partitions are refused with, if the request as a whole is wrong.
 func (p *produceCall) refusal(c caller, req *wire.ProduceRequest) error {
-	switch {
-	case req.Acks < -1 || req.Acks > 1:
-		return fmt.Errorf("%w: acks is %d; must be -1, 0 or 1", kerr.InvalidRequiredAcks, req.Acks)
-	case req.TransactionalID != nil && !p.api.mayTransactionalID(c, kmsg.ACLOperationWrite, string(req.TransactionalID)):
+	if hasTransactional(req) && (req.TransactionalID == nil || !p.api.mayTransactionalID(c, kmsg.ACLOperationWrite, string(req.TransactionalID))) {
 		return kerr.TransactionalIDAuthorizationFailed
 	}
+	if req.Acks < -1 || req.Acks > 1 {
+		return fmt.Errorf("%w: acks is %d; must be -1, 0 or 1", kerr.InvalidRequiredAcks, req.Acks)
+	}
 	return nil
+}
+
+// hasTransactional looks whether a batch of the request is part of a transaction.
+func hasTransactional(req *wire.ProduceRequest) bool {
+	for t := range req.Topics() {
+		for in := range t.Partitions() {
+			if isTransactional(in.Records) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // topic starts the appends of one topic of the request.
 func (p *produceCall) topic(ctx context.Context, c caller, t *wire.ProduceTopic, refused error) {
 	out := kmsg.ProduceResponseTopic{TopicID: t.ID}
 	known, err := p.find(c, t, &out)
-	if refused != nil {
+	if refused != nil && (err == nil || errors.Is(refused, kerr.TransactionalIDAuthorizationFailed)) {
 		err = refused
 	}
 	first := len(p.parts)
@@ -191,9 +202,6 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 		return
 	}
 	guard, code := slot.call.guard(p)
-	if !slot.call.transactional && isTransactional(in.Records) {
-		code = kerr.TransactionalIDAuthorizationFailed // without an id nobody can have been allowed to
-	}
 	if code != kerr.None {
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
 		return
@@ -287,7 +295,7 @@ func (p *produceCall) finish(n int32) {
 	}
 	r := p.r
 	failed := p.conclude()
-	p.api.metrics.ProduceLatency.observe(p.api.world.Clock.Now().Sub(r.Received))
+	p.api.metrics.ProduceLatency.Observe(p.api.world.Clock.Now().Sub(r.Received))
 	switch {
 	case p.acks != 0:
 		r.Reply(server.Response{Msg: &p.resp, Release: p.released})
@@ -313,7 +321,7 @@ func (p *produceCall) conclude() (failed bool) {
 		if !ok {
 			continue
 		}
-		if b, epoch, ok := p.api.leader(t, s.part.Partition); ok {
+		if b, epoch, ok := p.api.leaderAt(t, s.part.Partition, p.r.Conn.Listener()); ok {
 			s.part.CurrentLeader.LeaderID, s.part.CurrentLeader.LeaderEpoch = b.ID, epoch
 			p.resp.Brokers = appendNode(p.resp.Brokers, b)
 		}

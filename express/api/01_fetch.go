@@ -70,13 +70,14 @@ func (r *fetchResult) outcome() session.Outcome {
 
 // fetchReply is what a Fetch response needs until it is written. Replies are pooled.
 type fetchReply struct {
-	api     *API
-	chain   slab.Chain
-	taken   int64 // of the budget
-	limit   int   // record bytes, the first batch aside
-	waited  time.Duration
-	encoder wire.FetchEncoder
-	resp    wire.FetchResponse
+	api      *API
+	listener string // by which the request came
+	chain    slab.Chain
+	taken    int64 // of the budget
+	limit    int   // record bytes, the first batch aside
+	waited   time.Duration
+	encoder  wire.FetchEncoder
+	resp     wire.FetchResponse
 }
 
 func (a *API) fetch(ctx context.Context, r *server.Request) {
@@ -94,7 +95,8 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 		f.send(r, 0)
 		return
 	}
-	c := callerOf(r)
+	c := a.callerOf(r)
+	f.listener = c.listener()
 	f.limit = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch))
 	req.MinBytes = min(req.MinBytes, int32(f.limit))
 	results, throttle := f.gather(ctx, c, req, plan.Parts)
@@ -110,6 +112,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	sessionID, told := session.Conclude(a.sessions, &plan, req.Version >= 13, results, (*fetchResult).outcome)
 	f.resp.SessionID = sessionID
 	f.fill(req, told)
+	a.noteRead(c, f.chain.Len())
 	f.send(r, throttle)
 }
 
@@ -272,7 +275,7 @@ func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequ
 			return
 		}
 	}
-	if r.nearby = a.nearby(req, r.topic, in.Index); r.nearby != 0 && p.Sealed(in.Offset) >= nearbyLeast && in.Offset >= p.Offsets().LogStart {
+	if r.nearby = a.nearby(req, r.topic, in.Index, f.listener); r.nearby != 0 && p.Sealed(in.Offset) >= nearbyLeast && in.Offset >= p.Offsets().LogStart {
 		r.offsets = p.Offsets()
 		return
 	}
@@ -282,13 +285,17 @@ func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequ
 
 // nearby names a live replica in the zone of a consumer that is in another than ours; 0: none. Clients only go to a broker
 // that they are shown as a replica.
-func (a *API) nearby(req *kmsg.FetchRequest, t *catalog.Topic, index int32) int32 {
+func (a *API) nearby(req *kmsg.FetchRequest, t *catalog.Topic, index int32, listener string) int32 {
 	if req.Version < 11 || req.Rack == "" || a.world.Replicas == nil || req.Rack == a.catalog.Self().Rack {
 		return 0
 	}
 	_, live := a.catalog.Replicas(t, int(index))
 	for _, id := range live {
-		if b, ok := a.broker(id); ok && b.Rack == req.Rack && !b.Draining {
+		b, ok := a.broker(id)
+		if !ok || b.Rack != req.Rack || b.Draining {
+			continue
+		}
+		if _, ok := b.At(listener); ok {
 			return id
 		}
 	}
@@ -484,7 +491,7 @@ func (f *fetchReply) nameLeader(out *wire.FetchPartition, r *fetchResult) {
 	if r.topic == nil {
 		return
 	}
-	b, epoch, ok := f.api.leader(r.topic, r.key.Index)
+	b, epoch, ok := f.api.leaderAt(r.topic, r.key.Index, f.listener)
 	if !ok {
 		return
 	}
@@ -500,7 +507,7 @@ func (f *fetchReply) nameLeader(out *wire.FetchPartition, r *fetchResult) {
 // send encodes and answers. What the answer refers to is given back when it is written.
 func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
 	m := &f.api.metrics
-	m.FetchLatency.observe(f.api.world.Clock.Now().Sub(r.Received) - f.waited)
+	m.FetchLatency.Observe(f.api.world.Clock.Now().Sub(r.Received) - f.waited)
 	m.FetchBytes.Add(int64(f.chain.Len()))
 	buffers, _, err := f.encoder.Encode(r.Header.Version, &f.resp)
 	if err != nil {

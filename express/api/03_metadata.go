@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
@@ -26,7 +27,7 @@ const autoCreateMost = 100
 
 func (a *API) metadata(ctx context.Context, c caller, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	resp := kmsg.NewPtrMetadataResponse()
-	for _, b := range a.catalog.Brokers() {
+	for _, b := range a.brokersAt(c.listener()) {
 		out := kmsg.NewMetadataResponseBroker()
 		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, pointer(b.Rack)
 		resp.Brokers = append(resp.Brokers, out)
@@ -35,12 +36,12 @@ func (a *API) metadata(ctx context.Context, c caller, req *kmsg.MetadataRequest)
 	resp.ControllerID = a.catalog.Controller()
 	resp.AuthorizedOperations = notAsked
 	if req.IncludeClusterAuthorizedOperations {
-		resp.AuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeCluster, clusterName)
+		resp.AuthorizedOperations = a.authorizedOnCluster(c)
 	}
 	ops := req.IncludeTopicAuthorizedOperations
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		for _, t := range a.catalog.Topics() {
-			if a.mayTopic(c, kmsg.ACLOperationDescribe, t.Name) {
+			if a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Name) {
 				resp.Topics = append(resp.Topics, a.metadataTopic(c, t, ops))
 			}
 		}
@@ -124,15 +125,15 @@ func (m *metadataQuery) byID(in *kmsg.MetadataRequestTopic) kmsg.MetadataRespons
 // create makes a topic that was asked for and is not there, if client and broker allow it.
 func (m *metadataQuery) create(ctx context.Context, name string) (*catalog.Topic, kerr.Code) {
 	a := m.api
+	allowed := m.mayCreate && (a.catalog.BrokerSettings().AutoCreateTopics || topic.Internal(name))
+	if allowed && !a.mayCreate(m.caller, name) {
+		return nil, kerr.TopicAuthorizationFailed
+	}
 	if err := topic.ValidateName(name); err != nil {
 		return nil, a.code(err)
 	}
-	allowed := m.mayCreate && a.catalog.BrokerSettings().AutoCreateTopics || topic.Internal(name) && m.mayCreate
 	if !allowed || topic.Internal(name) && name != topic.ConsumerOffsets {
 		return nil, kerr.UnknownTopicOrPartition
-	}
-	if !a.mayCluster(m.caller, kmsg.ACLOperationCreate) && !a.mayTopic(m.caller, kmsg.ACLOperationCreate, name) {
-		return nil, kerr.TopicAuthorizationFailed
 	}
 	if m.created++; m.created > autoCreateMost {
 		return nil, kerr.LeaderNotAvailable // comes with the client's next request
@@ -144,6 +145,7 @@ func (m *metadataQuery) create(ctx context.Context, name string) (*catalog.Topic
 		return t, a.code(err)
 	}
 	t, err := a.catalog.CreateTopic(ctx, catalog.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1})
+	a.recordAdmin(m.caller, change{resource: "topic/" + name, after: told.Topic(t), err: err})
 	if errors.Is(err, catalog.ErrTopicExists) || errors.Is(err, catalog.ErrUnavailable) {
 		return nil, kerr.LeaderNotAvailable // somebody else is creating it, or we will: the client asks again
 	}
@@ -171,6 +173,7 @@ func (a *API) metadataTopic(c caller, t *catalog.Topic, ops bool) kmsg.MetadataR
 	out.Partitions = make([]kmsg.MetadataResponseTopicPartition, len(t.Partitions))
 	for i := range out.Partitions {
 		place := a.place(t, i)
+		a.hide(&place, c.listener(), c.version)
 		p := &out.Partitions[i]
 		p.Partition, p.ErrorCode = int32(i), int16(place.code)
 		p.Leader, p.LeaderEpoch = place.leader, place.epoch

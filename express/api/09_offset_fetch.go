@@ -43,7 +43,7 @@ func (a *API) offsetFetch(ctx context.Context, c caller, req *kmsg.OffsetFetchRe
 	if all {
 		kept := resp.Topics[:0]
 		for _, t := range resp.Topics {
-			if a.mayTopic(c, kmsg.ACLOperationDescribe, t.Topic) {
+			if a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Topic) {
 				kept = append(kept, t)
 			}
 		}
@@ -90,11 +90,14 @@ func (a *API) offsetFetchGroups(ctx context.Context, c caller, req *kmsg.OffsetF
 
 func (a *API) offsetFetchGroup(ctx context.Context, c caller, req *kmsg.OffsetFetchRequest, g kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	byID := req.Version >= 10
+	all := g.Topics == nil
+	if all {
+		c = c.looking()
+	}
 	may := func(name string, id [16]byte) bool {
 		name, known := a.nameOf(byID, name, id)
 		return !known || a.mayTopic(c, kmsg.ACLOperationDescribe, name)
 	}
-	all := g.Topics == nil
 	allowed := make([]kmsg.OffsetFetchRequestGroupTopic, 0, len(g.Topics))
 	var refused []kmsg.OffsetFetchResponseGroupTopic
 	for _, t := range g.Topics {

@@ -63,7 +63,7 @@ func (a *API) coordinator(ctx context.Context, c caller, kind int8, key string) 
 	if err != nil {
 		return fail(err)
 	}
-	b, _, ok := a.leader(t, index)
+	b, _, ok := a.leaderAt(t, index, c.listener())
 	if !ok {
 		return fail(kerr.CoordinatorNotAvailable)
 	}
@@ -87,11 +87,11 @@ func (a *API) coordinated(ctx context.Context, c caller, kind int8, key string) 
 		t, err = a.transactionState(ctx)
 		return t, a.world.Transactions.PartitionFor(key), err
 	case coordinatorShare:
-		if !shareKey(key) {
-			return nil, 0, fmt.Errorf("%w: %q is not a share-partition", kerr.InvalidRequest, key)
-		}
 		if !a.mayCluster(c, kmsg.ACLOperationClusterAction) {
 			return nil, 0, kerr.ClusterAuthorizationFailed
+		}
+		if !shareKey(key) {
+			return nil, 0, fmt.Errorf("%w: %q is not a share-partition", kerr.InvalidRequest, key)
 		}
 		t, err = a.shareGroupState(ctx)
 		return t, a.world.ShareState.PartitionFor(key), err

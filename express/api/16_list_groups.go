@@ -10,6 +10,7 @@ import (
 
 func (a *API) listGroups(ctx context.Context, c caller, req *kmsg.ListGroupsRequest) *kmsg.ListGroupsResponse {
 	resp := a.world.Groups.ListGroups(ctx, req)
+	c = c.looking()
 	if a.mayCluster(c, kmsg.ACLOperationDescribe) {
 		return resp
 	}

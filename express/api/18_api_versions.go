@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/features"
 	"millrace/kafka/kerr"
 	"millrace/kafka/server"
 )
@@ -35,31 +36,32 @@ func (a *API) apiVersions(_ context.Context, r *server.Request) {
 		return
 	}
 	if version >= 3 {
-		if !softwareName(req.ClientSoftwareName) || !softwareName(req.ClientSoftwareVersion) {
+		software := server.Software{Name: req.ClientSoftwareName, Version: req.ClientSoftwareVersion}
+		if !software.Valid() {
 			resp := kmsg.NewPtrApiVersionsResponse()
 			resp.ErrorCode = int16(kerr.InvalidRequest)
 			r.Reply(server.Response{Msg: resp})
 			return
 		}
-		r.Conn.SetSoftware(server.Software{Name: req.ClientSoftwareName, Version: req.ClientSoftwareVersion})
+		r.Conn.SetSoftware(software)
 	}
-	a.reply(r, quotasOf(r), a.apiVersionsResponse(version, features()))
+	a.reply(r, quotasOf(r), a.apiVersionsResponse(version, features.All()))
 }
 
-func (a *API) apiVersionsResponse(version int16, all []feature) *kmsg.ApiVersionsResponse {
+func (a *API) apiVersionsResponse(version int16, all []features.Feature) *kmsg.ApiVersionsResponse {
 	resp := kmsg.NewPtrApiVersionsResponse()
 	for _, key := range slices.Sorted(maps.Keys(a.table)) {
 		resp.ApiKeys = append(resp.ApiKeys, a.versionsOf(key))
 	}
 	for _, f := range all {
-		if f.min > 0 || version >= 4 { // clients of that time take 0 for an error
+		if f.Min > 0 || version >= 4 { // clients of that time take 0 for an error
 			s := kmsg.NewApiVersionsResponseSupportedFeature()
-			s.Name, s.MinVersion, s.MaxVersion = f.name, f.min, f.max
+			s.Name, s.MinVersion, s.MaxVersion = f.Name, f.Min, f.Max
 			resp.SupportedFeatures = append(resp.SupportedFeatures, s)
 		}
-		if f.finalized > 0 {
+		if f.Finalized > 0 {
 			l := kmsg.NewApiVersionsResponseFinalizedFeature()
-			l.Name, l.MinVersionLevel, l.MaxVersionLevel = f.name, f.finalized, f.finalized
+			l.Name, l.MinVersionLevel, l.MaxVersionLevel = f.Name, f.Finalized, f.Finalized
 			resp.FinalizedFeatures = append(resp.FinalizedFeatures, l)
 		}
 	}
@@ -72,18 +74,4 @@ func (a *API) versionsOf(key int16) kmsg.ApiVersionsResponseApiKey {
 	k := kmsg.NewApiVersionsResponseApiKey()
 	k.ApiKey, k.MinVersion, k.MaxVersion = key, e.listed, e.max
 	return k
-}
-
-// softwareName says whether s is letters, digits, and between them also dots and dashes (KIP-511).
-func softwareName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		inner := i > 0 && i < len(s)-1
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', inner && (c == '.' || c == '-'):
-		default:
-			return false
-		}
-	}
-	return s != ""
 }

@@ -6,8 +6,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/configs"
+	"millrace/express/api/told"
 	"millrace/express/catalog"
-	"millrace/express/settings"
 	"millrace/kafka/kerr"
 )
 
@@ -75,13 +76,16 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	if err == nil && in.Topic == metadataTopic {
 		err = fmt.Errorf("%w: %q is a name of Kafka's own", kerr.InvalidRequest, in.Topic)
 	}
-	if err == nil && !a.mayCluster(c, kmsg.ACLOperationCreate) && !a.mayTopic(c, kmsg.ACLOperationCreate, in.Topic) {
+	if err == nil && !a.mayCreate(c, in.Topic) {
 		err = kerr.TopicAuthorizationFailed
 	}
 	if err == nil {
 		var n catalog.NewTopic
 		if n, err = newTopic(req, in); err == nil {
 			t, err = a.createWithin(ctx, quota, n)
+		}
+		if !req.ValidateOnly {
+			a.recordAdmin(c, change{resource: "topic/" + in.Topic, after: told.Topic(t), err: err})
 		}
 	}
 	if err != nil {
@@ -92,12 +96,12 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	if !req.ValidateOnly {
 		out.TopicID = t.ID
 	}
-	if !a.mayTopic(c, kmsg.ACLOperationDescribeConfigs, in.Topic) {
+	if !a.mayTopic(c.looking(), kmsg.ACLOperationDescribeConfigs, in.Topic) {
 		out.ConfigErrorCode, out.Configs = int16(kerr.TopicAuthorizationFailed), nil
 		return out
 	}
 	out.NumPartitions, out.ReplicationFactor = int32(len(t.Partitions)), t.ReplicationFactor
-	out.Configs = createdConfigs(t, a.catalog.BrokerSettings())
+	out.Configs = configs.Created(t.Settings.Describe(a.catalog.BrokerSettings()))
 	return out
 }
 
@@ -149,17 +153,4 @@ func newTopic(req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic) 
 		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidPartitions, in.NumPartitions)
 	}
 	return n, nil
-}
-
-func createdConfigs(t *catalog.Topic, b *settings.Broker) []kmsg.CreateTopicsResponseTopicConfig {
-	var out []kmsg.CreateTopicsResponseTopicConfig
-	for _, e := range t.Settings.Describe(b) {
-		c := kmsg.NewCreateTopicsResponseTopicConfig()
-		c.Name, c.ReadOnly, c.Source, c.IsSensitive = e.Name, e.ReadOnly, e.Source, e.Sensitive
-		if e.HasValue {
-			c.Value = kmsg.StringPtr(e.Value)
-		}
-		out = append(out, c)
-	}
-	return out
 }

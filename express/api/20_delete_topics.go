@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
@@ -70,14 +71,15 @@ func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, versi
 		}
 		return kerr.TopicDeletionDisabled
 	}
+	anyTopic := a.mayCluster(c.looking(), kmsg.ACLOperationDelete)
 	var t *catalog.Topic
 	var ok bool
 	if in.Topic != nil {
 		if (topic.ID(in.TopicID) != topic.ID{}) {
 			return fmt.Errorf("%w: a topic is named either by name or by id", kerr.InvalidRequest)
 		}
-		if !a.mayTopic(c, kmsg.ACLOperationDelete, *in.Topic) {
-			return kerr.TopicAuthorizationFailed
+		if !anyTopic && !a.mayTopic(c, kmsg.ACLOperationDescribe, *in.Topic) {
+			return kerr.TopicAuthorizationFailed // whether there is one or not
 		}
 		if t, ok = a.catalog.Topic(*in.Topic); !ok {
 			return kerr.UnknownTopicOrPartition
@@ -89,9 +91,12 @@ func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, versi
 		if t, ok = a.catalog.TopicByID(in.TopicID); !ok {
 			return kerr.UnknownTopicID
 		}
-		if !a.mayTopic(c, kmsg.ACLOperationDelete, t.Name) {
-			return kerr.TopicAuthorizationFailed
+	}
+	if !anyTopic && !a.mayTopic(c, kmsg.ACLOperationDelete, t.Name) {
+		if in.Topic == nil && a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Name) {
+			out.Topic = kmsg.StringPtr(t.Name)
 		}
+		return kerr.TopicAuthorizationFailed
 	}
 	out.Topic, out.TopicID = kmsg.StringPtr(t.Name), t.ID
 	if t.Internal {
@@ -100,5 +105,7 @@ func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, versi
 	if err := quota.take(len(t.Partitions)); err != nil {
 		return err
 	}
-	return a.catalog.DeleteTopic(ctx, t.ID)
+	err := a.catalog.DeleteTopic(ctx, t.ID)
+	a.recordAdmin(c, change{resource: "topic/" + t.Name, before: told.Topic(t), err: err})
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
 )
@@ -46,6 +47,11 @@ func (a *API) deleteRecords(ctx context.Context, c caller, req *kmsg.DeleteRecor
 		}
 	}
 	_ = g.Wait() // no function of it fails
+	for _, t := range resp.Topics {
+		if a.mayTopic(c.looking(), kmsg.ACLOperationDelete, t.Topic) {
+			a.recordAdmin(c, change{resource: "topic/" + t.Topic, after: told.Rows(t.Partitions)})
+		}
+	}
 	return resp
 }
 

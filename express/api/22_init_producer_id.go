@@ -27,7 +27,8 @@ func (a *API) initProducerID(ctx context.Context, c caller, req *kmsg.InitProduc
 	switch {
 	case req.TransactionalID != nil && !a.mayTransactionalID(c, kmsg.ACLOperationWrite, *req.TransactionalID):
 		err = kerr.TransactionalIDAuthorizationFailed
-	case req.TransactionalID == nil && !a.mayCluster(c, kmsg.ACLOperationIdempotentWrite):
+	case req.TransactionalID == nil && !a.mayCluster(c.looking(), kmsg.ACLOperationIdempotentWrite) &&
+		!a.maySomeTopic(c, kmsg.ACLOperationWrite):
 		err = kerr.ClusterAuthorizationFailed
 	case (req.ProducerID == -1) != (req.ProducerEpoch == -1):
 		err = kerr.InvalidRequest

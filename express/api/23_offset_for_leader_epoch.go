@@ -16,10 +16,11 @@ import (
 
 func (a *API) offsetForLeaderEpoch(_ context.Context, c caller, req *kmsg.OffsetForLeaderEpochRequest) *kmsg.OffsetForLeaderEpochResponse {
 	resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
+	all := a.mayCluster(c.looking(), kmsg.ACLOperationClusterAction)
 	for _, t := range req.Topics {
 		out := kmsg.NewOffsetForLeaderEpochResponseTopic()
 		out.Topic = t.Topic
-		allowed := a.mayTopic(c, kmsg.ACLOperationDescribe, t.Topic)
+		allowed := all || a.mayTopic(c, kmsg.ACLOperationDescribe, t.Topic)
 		for _, in := range t.Partitions {
 			p := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 			p.Partition, p.LeaderEpoch, p.EndOffset = in.Partition, -1, -1

@@ -21,7 +21,7 @@ const markersAtOnce = 64
 
 func (a *API) writeTxnMarkers(ctx context.Context, c caller, req *kmsg.WriteTxnMarkersRequest) *kmsg.WriteTxnMarkersResponse {
 	resp := kmsg.NewPtrWriteTxnMarkersResponse()
-	allowed := a.mayCluster(c, kmsg.ACLOperationAlter) || a.mayCluster(c, kmsg.ACLOperationClusterAction)
+	allowed := a.mayCluster(c.looking(), kmsg.ACLOperationAlter) || a.mayCluster(c, kmsg.ACLOperationClusterAction)
 	slots := make(chan struct{}, markersAtOnce)
 	var writing sync.WaitGroup
 	for _, m := range req.Markers {

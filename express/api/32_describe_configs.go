@@ -8,8 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/configs"
 	"millrace/express/settings"
-	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
 )
@@ -51,7 +51,7 @@ func (a *API) describeResource(c caller, req *kmsg.DescribeConfigsRequest, in *k
 	out.ErrorMessage = kmsg.StringPtr("")
 	for i := range entries {
 		if len(in.ConfigNames) == 0 || slices.Contains(in.ConfigNames, entries[i].Name) {
-			out.Configs = append(out.Configs, configOf(&entries[i], req))
+			out.Configs = append(out.Configs, configs.Row(&entries[i], req))
 		}
 	}
 	return out
@@ -92,7 +92,7 @@ func (a *API) configEntries(c caller, in *kmsg.DescribeConfigsRequestResource) (
 		if in.ResourceName == "" {
 			return nil, say(kerr.InvalidRequest, "Client metrics subscription name must not be empty")
 		}
-		return subscriptionEntries(a.catalog.Subscriptions().Configs(in.ResourceName)), nil
+		return configs.OfSubscription(a.catalog.Subscriptions().Configs(in.ResourceName)), nil
 	default:
 		return nil, fmt.Errorf("%w: resources of type %d have no configuration here", kerr.InvalidRequest, in.ResourceType)
 	}
@@ -111,49 +111,4 @@ func (a *API) brokerEntries(in *kmsg.DescribeConfigsRequestResource) ([]settings
 		return nil, nil
 	}
 	return a.catalog.BrokerSettings().Describe(), nil
-}
-
-// sourceClientMetrics is the source of what was set for a telemetry subscription.
-const sourceClientMetrics = int8(kmsg.ConfigSourceClientMetricsConfig)
-
-// subscriptionEntries gives all keys of a telemetry subscription.
-func subscriptionEntries(set map[string]string) []settings.Entry {
-	var entries []settings.Entry
-	for _, d := range telemetry.Definitions() {
-		e := settings.Entry{
-			Definition: settings.Definition{Name: d.Name, Doc: d.Doc, Default: d.Default, Type: settings.TypeInt},
-			Value:      d.Default, HasValue: true, Source: settings.SourceDefault,
-		}
-		if d.List {
-			e.Type = settings.TypeList
-		}
-		if value, ok := set[d.Name]; ok {
-			e.Value, e.Source = value, sourceClientMetrics
-			e.Synonyms = []settings.Synonym{{Name: d.Name, Value: value, Source: sourceClientMetrics}}
-		}
-		entries = append(entries, e)
-	}
-	return entries
-}
-
-// configOf is the row of one key.
-func configOf(e *settings.Entry, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
-	out := kmsg.NewDescribeConfigsResponseResourceConfig()
-	out.Name, out.ReadOnly, out.IsSensitive = e.Name, e.ReadOnly, e.Sensitive
-	out.Source, out.IsDefault = kmsg.ConfigSource(e.Source), e.Source == settings.SourceDefault
-	out.ConfigType = kmsg.ConfigType(e.Type)
-	if e.HasValue {
-		out.Value = kmsg.StringPtr(e.Value)
-	}
-	if req.IncludeDocumentation {
-		out.Documentation = kmsg.StringPtr(e.Doc)
-	}
-	if req.IncludeSynonyms {
-		for _, s := range e.Synonyms {
-			syn := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			syn.Name, syn.Value, syn.Source = s.Name, kmsg.StringPtr(s.Value), kmsg.ConfigSource(s.Source)
-			out.ConfigSynonyms = append(out.ConfigSynonyms, syn)
-		}
-	}
-	return out
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/configs"
 	"millrace/express/catalog"
 	"millrace/express/settings"
 	"millrace/kafka/kerr"
@@ -37,7 +38,7 @@ func (a *API) alterConfigs(ctx context.Context, c caller, req *kmsg.AlterConfigs
 		err := checkMentions(key, mentions)
 		if err == nil {
 			err = a.changeConfigs(ctx, c, key, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
-				return replacement(r.Configs)
+				return configs.Replacement(r.Configs)
 			})
 		}
 		if err != nil {
@@ -57,22 +58,22 @@ func checkMentions(key resourceKey, mentions map[resourceKey]int) error {
 	return nil
 }
 
-func replacement(configs []kmsg.AlterConfigsRequestResourceConfig) (map[string]string, error) {
-	next := make(map[string]string, len(configs))
-	for _, c := range configs {
-		if c.Value == nil {
-			return nil, fmt.Errorf("%w: %s has no value", kerr.InvalidRequest, c.Name)
-		}
-		if _, again := next[c.Name]; again {
-			return nil, fmt.Errorf("%w: %s is listed twice", kerr.InvalidRequest, c.Name)
-		}
-		next[c.Name] = *c.Value
+// changeConfigs authorizes and makes one change of the overrides of a resource, and writes it down.
+func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, validateOnly bool, change func(map[string]string) (map[string]string, error)) error {
+	note := adminConfigs(key)
+	err := a.setConfigs(ctx, c, key, validateOnly, func(now map[string]string) (map[string]string, error) {
+		note.before = configs.Told(now)
+		next, err := change(now)
+		note.after = configs.Told(next)
+		return next, err
+	})
+	if note.err = err; !validateOnly && note.resource != "" {
+		a.recordAdmin(c, note)
 	}
-	return next, nil
+	return err
 }
 
-// changeConfigs authorizes and makes one change of the overrides of a resource.
-func (a *API) changeConfigs(ctx context.Context, c caller, key resourceKey, validateOnly bool, change func(map[string]string) (map[string]string, error)) error {
+func (a *API) setConfigs(ctx context.Context, c caller, key resourceKey, validateOnly bool, change func(map[string]string) (map[string]string, error)) error {
 	switch key.kind {
 	case kmsg.ConfigResourceTypeTopic:
 		if !a.mayTopic(c, kmsg.ACLOperationAlterConfigs, key.name) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 )
 
@@ -64,5 +65,11 @@ func (a *API) addPartitions(ctx context.Context, c caller, quota *mutations, in 
 			}
 		}
 	}
-	return a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, validateOnly)
+	before, _ := a.catalog.Topic(in.Topic)
+	err := a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, validateOnly)
+	if !validateOnly {
+		after, _ := a.catalog.Topic(in.Topic)
+		a.recordAdmin(c, change{resource: "topic/" + in.Topic, before: told.Topic(before), after: told.Topic(after), err: err})
+	}
+	return err
 }

@@ -24,7 +24,11 @@ func (a *API) deleteGroups(ctx context.Context, c caller, req *kmsg.DeleteGroups
 		resp.Groups = append(resp.Groups, g)
 	}
 	if len(req.Groups) > 0 {
-		resp.Groups = append(resp.Groups, a.world.Groups.DeleteGroups(ctx, req).Groups...)
+		deleted := a.world.Groups.DeleteGroups(ctx, req).Groups
+		for _, g := range deleted {
+			a.recordAdmin(c, change{resource: "group/" + g.Group, err: codeError(g.ErrorCode)})
+		}
+		resp.Groups = append(resp.Groups, deleted...)
 	}
 	return resp
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
@@ -36,6 +37,9 @@ func (a *API) alterPartitionReassignments(ctx context.Context, c caller, req *km
 	if refused != nil {
 		code := a.code(refused)
 		resp.ErrorCode, resp.ErrorMessage = int16(code), message(code, refused)
+		if code == kerr.ClusterAuthorizationFailed && partitions <= adminPartitionsMost {
+			resp.Topics = a.refusedReassignments(req)
+		}
 		return resp
 	}
 	if len(req.Topics) == 0 {
@@ -55,8 +59,12 @@ func (a *API) alterPartitionReassignments(ctx context.Context, c caller, req *km
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	if err := a.catalog.Move(ctx, slices.Collect(maps.Values(moves))); err != nil {
+	err := a.catalog.Move(ctx, slices.Collect(maps.Values(moves)))
+	if err != nil {
 		a.failReassignments(resp, err)
+	}
+	if len(moves) > 0 {
+		a.recordAdmin(c, change{resource: "cluster/partitions", after: told.Rows(req.Topics), err: err})
 	}
 	return resp
 }
@@ -70,6 +78,19 @@ func (a *API) reassigned(index int32, err error) kmsg.AlterPartitionAssignmentsR
 		if code != kerr.NoReassignmentInProgress {
 			out.ErrorMessage = message(code, err)
 		}
+	}
+	return out
+}
+
+// refusedReassignments says of all partitions that they may not be reassigned.
+func (a *API) refusedReassignments(req *kmsg.AlterPartitionAssignmentsRequest) []kmsg.AlterPartitionAssignmentsResponseTopic {
+	var out []kmsg.AlterPartitionAssignmentsResponseTopic
+	for _, in := range req.Topics {
+		t := kmsg.AlterPartitionAssignmentsResponseTopic{Topic: in.Topic}
+		for _, p := range in.Partitions {
+			t.Partitions = append(t.Partitions, a.reassigned(p.Partition, kerr.ClusterAuthorizationFailed))
+		}
+		out = append(out, t)
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 )
 
@@ -42,6 +43,7 @@ func (a *API) offsetDelete(ctx context.Context, c caller, req *kmsg.OffsetDelete
 		}
 	}
 	resp = a.world.Groups.OffsetDelete(ctx, req)
+	a.recordAdmin(c, change{resource: "group/" + req.Group, before: told.Rows(resp.Topics), err: codeError(resp.ErrorCode)})
 	if resp.ErrorCode == 0 {
 		resp.Topics = append(resp.Topics, refused...)
 	}

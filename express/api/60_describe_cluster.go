@@ -27,13 +27,13 @@ func (a *API) describeCluster(_ context.Context, c caller, req *kmsg.DescribeClu
 		return resp
 	}
 	resp.ClusterID, resp.ControllerID = a.catalog.ClusterID(), a.catalog.Controller()
-	for _, b := range a.catalog.Brokers() {
+	for _, b := range a.brokersAt(c.listener()) {
 		out := kmsg.NewDescribeClusterResponseBroker()
 		out.NodeID, out.Host, out.Port, out.Rack = b.ID, b.Host, b.Port, pointer(b.Rack)
 		resp.Brokers = append(resp.Brokers, out)
 	}
 	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeCluster, clusterName)
+		resp.ClusterAuthorizedOperations = a.authorizedOnCluster(c)
 	}
 	return resp
 }

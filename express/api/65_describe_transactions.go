@@ -21,7 +21,7 @@ func (a *API) describeTransactions(ctx context.Context, c caller, req *kmsg.Desc
 			s.TransactionalID, s.ErrorCode = id, int16(kerr.TransactionalIDAuthorizationFailed)
 		}
 		s.Topics = slices.DeleteFunc(s.Topics, func(t kmsg.DescribeTransactionsResponseTransactionStateTopic) bool {
-			return !a.mayTopic(c, kmsg.ACLOperationDescribe, t.Topic)
+			return !a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Topic)
 		})
 	}
 	return resp

@@ -14,7 +14,7 @@ import (
 func (a *API) listTransactions(ctx context.Context, c caller, req *kmsg.ListTransactionsRequest) *kmsg.ListTransactionsResponse {
 	resp := a.world.Transactions.ListTransactions(ctx, req)
 	resp.TransactionStates = slices.DeleteFunc(resp.TransactionStates, func(s kmsg.ListTransactionsResponseTransactionState) bool {
-		return !a.mayTransactionalID(c, kmsg.ACLOperationDescribe, s.TransactionalID)
+		return !a.mayTransactionalID(c.looking(), kmsg.ACLOperationDescribe, s.TransactionalID)
 	})
 	return resp
 }

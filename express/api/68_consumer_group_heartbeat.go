@@ -23,13 +23,13 @@ func (a *API) consumerGroupHeartbeat(ctx context.Context, c caller, req *kmsg.Co
 	if !a.mayGroup(c, kmsg.ACLOperationRead, req.Group) {
 		return refuse(kerr.GroupAuthorizationFailed)
 	}
-	mayDescribe := func(name string) bool { return a.mayTopic(c, kmsg.ACLOperationDescribe, name) }
 	for _, name := range req.SubscribedTopicNames {
-		if !mayDescribe(name) {
+		if !a.mayTopic(c, kmsg.ACLOperationDescribe, name) {
 			return refuse(kerr.TopicAuthorizationFailed)
 		}
 	}
-	return a.world.Groups.ConsumerGroupHeartbeat(ctx, c.clientID, c.host(), req, mayDescribe)
+	return a.world.Groups.ConsumerGroupHeartbeat(ctx, c.clientID, c.host(), req,
+		func(name string) bool { return a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, name) })
 }
 
 // servesConsumerGroups says whether the protocol is among those of group.coordinator.rebalance.protocols. Its groups that are in

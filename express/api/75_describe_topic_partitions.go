@@ -42,7 +42,9 @@ func (a *API) describeTopicPartitions(_ context.Context, c caller, req *kmsg.Des
 			resp.Topics = append(resp.Topics, unknownPartitions(name, kerr.TopicAuthorizationFailed))
 			continue
 		case !ok:
-			resp.Topics = append(resp.Topics, unknownPartitions(name, kerr.UnknownTopicOrPartition))
+			unknown := unknownPartitions(name, kerr.UnknownTopicOrPartition)
+			unknown.AuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeTopic, name)
+			resp.Topics = append(resp.Topics, unknown)
 			continue
 		}
 		end := max(first, min(len(t.Partitions), first+left))
@@ -74,7 +76,7 @@ func (a *API) namesFrom(c caller, req *kmsg.DescribeTopicPartitionsRequest) []st
 	}
 	if len(req.Topics) == 0 {
 		for _, t := range a.catalog.Topics() {
-			if a.mayTopic(c, kmsg.ACLOperationDescribe, t.Name) {
+			if a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Name) {
 				names[t.Name] = true
 			}
 		}
@@ -106,6 +108,7 @@ func (a *API) partitionsPage(c caller, t *catalog.Topic, first, end int) kmsg.De
 	out.AuthorizedOperations = a.authorized(c, kmsg.ACLResourceTypeTopic, t.Name)
 	for i := first; i < end; i++ {
 		place := a.place(t, i)
+		a.hide(&place, c.listener(), listenerErrors)
 		p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
 		p.Partition, p.ErrorCode = int32(i), int16(place.code)
 		p.LeaderID, p.LeaderEpoch = place.leader, place.epoch

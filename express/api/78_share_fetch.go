@@ -36,7 +36,7 @@ func (a *API) shareFetch(ctx context.Context, r *server.Request) {
 	}
 	f := a.fetches.Get().(*fetchReply)
 	f.api = a
-	s := shareFetching{fetchReply: f, caller: callerOf(r), req: req, resp: kmsg.NewPtrShareFetchResponse()}
+	s := shareFetching{fetchReply: f, caller: a.callerOf(r), req: req, resp: kmsg.NewPtrShareFetchResponse()}
 	s.resp.Version = req.Version
 	began := a.world.Clock.Now()
 	if err := s.run(ctx); err != nil {
@@ -49,6 +49,7 @@ func (a *API) shareFetch(ctx context.Context, r *server.Request) {
 		throttle = max(throttle, s.caller.quotas.Record(quota.Fetch, float64(n)))
 	}
 	s.resp.ThrottleMillis = int32(throttle.Milliseconds())
+	a.noteRead(s.caller, f.chain.Len())
 	s.send(r, throttle)
 }
 
@@ -272,7 +273,7 @@ func (s *shareFetching) fill(results []sharing.Result, k *acknowledging) {
 
 // nameLeader tells who leads a partition that is not led here.
 func (s *shareFetching) nameLeader(p *kmsg.ShareFetchResponseTopicPartition, id topic.Partition) {
-	b, epoch, ok := s.api.shareLeader(id)
+	b, epoch, ok := s.api.shareLeader(id, s.caller.listener())
 	if !ok {
 		return
 	}
@@ -288,12 +289,12 @@ func (s *shareFetching) nameLeader(p *kmsg.ShareFetchResponseTopicPartition, id 
 }
 
 // shareLeader finds the owner of a partition by the view.
-func (a *API) shareLeader(id topic.Partition) (b catalog.Broker, epoch int32, ok bool) {
+func (a *API) shareLeader(id topic.Partition, listener string) (b catalog.Broker, epoch int32, ok bool) {
 	t, ok := a.catalog.TopicByID(id.Topic)
 	if !ok {
 		return b, -1, false
 	}
-	return a.leader(t, id.Index)
+	return a.leaderAt(t, id.Index, listener)
 }
 
 // send encodes and answers. What the answer refers to is given back when it is written.

@@ -43,7 +43,7 @@ func (a *API) shareAcknowledge(ctx context.Context, c caller, req *kmsg.ShareAck
 		p.Partition = id.Index
 		p.ErrorCode, p.ErrorMessage = a.said(k.errs[id])
 		if kerr.Code(p.ErrorCode) == kerr.NotLeaderOrFollower {
-			if n, epoch, ok := a.shareLeader(id); ok {
+			if n, epoch, ok := a.shareLeader(id, c.listener()); ok {
 				p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch = n.ID, epoch
 				resp.NodeEndpoints = append(resp.NodeEndpoints, kmsg.ShareAcknowledgeResponseNodeEndpoint{
 					NodeID: n.ID, Host: n.Host, Port: n.Port, Rack: pointer(n.Rack),

@@ -33,7 +33,7 @@ func (a *API) describeShareGroup(
 	if in.Topics == nil {
 		out = a.world.Groups.DescribeShareGroupOffsets(ctx, in)
 		out.Topics = slices.DeleteFunc(out.Topics, func(t kmsg.DescribeShareGroupOffsetsResponseGroupTopic) bool {
-			return !a.mayTopic(c, kmsg.ACLOperationDescribe, t.Topic)
+			return !a.mayTopic(c.looking(), kmsg.ACLOperationDescribe, t.Topic)
 		})
 		return out
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 )
 
@@ -51,6 +52,7 @@ func (a *API) alterShareGroupOffsets(
 		refused = append(refused, r)
 	}
 	out := a.world.Groups.AlterShareGroupOffsets(ctx, req)
+	a.recordAdmin(c, change{resource: "group/" + req.GroupID, after: told.Rows(req.Topics), err: codeError(out.ErrorCode)})
 	if out.ErrorCode != 0 {
 		if out.ErrorMessage == nil {
 			out.ErrorMessage = kmsg.StringPtr(kerr.Code(out.ErrorCode).Message())

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 )
 
@@ -32,6 +33,7 @@ func (a *API) deleteShareGroupOffsets(
 		refused = append(refused, r)
 	}
 	out := a.world.Groups.DeleteShareGroupOffsets(ctx, req)
+	a.recordAdmin(c, change{resource: "group/" + req.GroupID, before: told.Rows(req.Topics), err: codeError(out.ErrorCode)})
 	if out.ErrorCode != 0 {
 		if out.ErrorMessage == nil {
 			out.ErrorMessage = kmsg.StringPtr(kerr.Code(out.ErrorCode).Message())

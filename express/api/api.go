@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/limit"
+	"millrace/express/api/acls"
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/quota"
@@ -24,6 +26,12 @@ import (
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
 	"millrace/kafka/wire"
+	"millrace/secure/acl"
+	"millrace/secure/authz"
+	"millrace/secure/identity"
+	"millrace/secure/login"
+	"millrace/secure/scram"
+	"millrace/secure/trail"
 )
 
 // Config is read once by New. A zero field takes its default.
@@ -67,8 +75,8 @@ type Partitions interface {
 	Partition(id topic.Partition) (*partition.Partition, bool)
 }
 
-// World is all that api touches outside itself. All fields are needed but Leads, Replicas, Verifier, Volume, Authorizer and Telemetry, and,
-// where nobody asks for share groups, Sharing and ShareState.
+// World is all that api touches outside itself. All fields are needed but those of which it says what nil means, and, where nobody
+// asks for share groups, Sharing and ShareState.
 type World struct {
 	Catalog      *catalog.Catalog
 	Partitions   Partitions
@@ -79,8 +87,19 @@ type World struct {
 	Markers      Markers
 	Sharing      *sharing.Manager
 	ShareState   ShareState
-	Authorizer   Authorizer         // nil: everybody may do everything
-	Telemetry    *telemetry.Manager // nil: clients are not asked for metrics
+	Authorizer   authz.Judge    // nil: everybody may do everything
+	ACLs         *acl.Store     // nil: there are none to be listed or changed
+	Trail        trail.Recorder // is told of changes that administrators make; nil: nobody is
+	// Identify says who is at the other end of a connection, at each request; nil, and where it returns nil: who logged in.
+	Identify func(*server.Conn) *identity.Identity
+	// Read is told of the bytes of records in each answer, and whose they are. It is quick and safe for concurrent use; nil: nobody is.
+	Read      func(principal string, bytes int64)
+	Telemetry *telemetry.Manager // nil: clients are not asked for metrics
+	Presence  Presence           // nil: answers to Metadata do not wait for the heirs of brokers that are away
+	Door      *login.Door        // nil: no listener asks for a login
+	// Listener tells of a listener by its name; nil: none asks for a login.
+	Listener func(name string) login.Listener
+	Users    *scram.Store // nil: there are no SCRAM credentials, and none can be made
 	// Leads tells whether this broker still may answer for what it owns, which a lease may bound; nil: it may.
 	Leads func() bool
 	Clock clock.Clock
@@ -117,8 +136,20 @@ func New(cfg Config, w World) (*API, error) {
 	if w.Verifier == nil {
 		w.Verifier = w.Transactions
 	}
+	if w.Listener == nil {
+		w.Listener = func(name string) login.Listener { return login.Listener{Name: name} }
+	}
+	if w.Door == nil {
+		var err error
+		if w.Door, err = login.New(login.Config{}, login.World{Trail: trail.Discard{}, Clock: w.Clock, Log: w.Log}); err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
+	}
 	if w.Volume == nil {
 		w.Volume = func() (int64, int64) { return -1, -1 }
+	}
+	if w.Trail == nil {
+		w.Trail = trail.Discard{}
 	}
 	a := &API{
 		cfg: cfg, world: w, catalog: w.Catalog, log: w.Log,
@@ -141,8 +172,11 @@ func (a *API) Versions(key int16) (lowest, highest int16, ok bool) {
 	return e.min, e.max, ok
 }
 
-// Handle answers one request; see server.Handler.
+// Handle answers one request; see server.Handler. What belongs to the login, and what comes before it, the session answers.
 func (a *API) Handle(ctx context.Context, r *server.Request) {
+	if sessionOf(r).Handle(ctx, r) {
+		return
+	}
 	e, ok := a.table[r.Header.Key]
 	if !ok || r.Raw {
 		a.refuse(r, wire.ErrVersion)
@@ -151,13 +185,16 @@ func (a *API) Handle(ctx context.Context, r *server.Request) {
 	e.handle(ctx, r)
 }
 
-// Connected lets a connection in, unless its address makes too many. Listeners without a login know everybody as anonymous.
+// Connected lets a connection in, unless its address makes too many, and begins its login.
 func (a *API) Connected(ctx context.Context, c *server.Conn) error {
 	if err := a.admitConnection(ctx, c); err != nil {
 		return err
 	}
-	c.SetSession(&peer{quotas: a.quotas.Client()})
-	c.SetPrincipal(anonymous)
+	session, err := a.world.Door.Connected(c, a.world.Listener(c.Listener()))
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	c.SetSession(&peer{quotas: a.quotas.Client(), login: session, address: addressOf(c.RemoteAddr())})
 	return nil
 }
 
@@ -177,20 +214,40 @@ func (a *API) refuse(r *server.Request, err error) {
 type caller struct {
 	conn     *server.Conn
 	clientID string
+	version  int16 // of the request
 	quotas   *quota.Client
+	key      int16
+	who      *identity.Identity
+	address  netip.Addr
+	looks    bool // what is refused was not asked for, see looking
+	records  bool // the connection has carried records
 }
 
-func callerOf(r *server.Request) caller {
-	return caller{conn: r.Conn, clientID: r.Header.ClientID, quotas: quotasOf(r)}
+func (a *API) callerOf(r *server.Request) caller {
+	p := r.Conn.Session().(*peer)
+	return caller{
+		conn: r.Conn, clientID: r.Header.ClientID, version: r.Header.Version, quotas: quotasOf(r), key: r.Header.Key,
+		who: a.identify(r.Conn), address: p.address, records: p.records,
+	}
+}
+
+func (a *API) identify(c *server.Conn) *identity.Identity {
+	if a.world.Identify != nil {
+		return a.world.Identify(c)
+	}
+	return c.Session().(*peer).login.Who()
 }
 
 // host is the client's address, as Kafka prints it: "/127.0.0.1".
-func (c caller) host() string {
-	addr := c.conn.RemoteAddr().String()
-	if h, _, err := net.SplitHostPort(addr); err == nil {
-		addr = h
+func (c caller) host() string { return "/" + c.address.String() }
+
+// addressOf gives the address without the port; the zero value where there is none.
+func addressOf(addr net.Addr) netip.Addr {
+	at, err := netip.ParseAddrPort(addr.String())
+	if err != nil {
+		return netip.Addr{}
 	}
-	return "/" + addr
+	return at.Addr().Unmap()
 }
 
 // answer makes a handler of a function from request to response: for the keys that need nothing else.
@@ -201,7 +258,7 @@ func answer[Q kmsg.Request, P kmsg.Response](a *API, f func(context.Context, cal
 			a.refuse(r, err)
 			return
 		}
-		c := callerOf(r)
+		c := a.callerOf(r)
 		a.reply(r, c.quotas, f(ctx, c, q))
 	}
 }
@@ -219,8 +276,15 @@ func decode[Q kmsg.Request](a *API, r *server.Request) (Q, error) {
 		return none, err
 	}
 	r.FreeBody()
+	if !acls.Known(q) {
+		var none Q
+		return none, errUnknownElement
+	}
 	return q.(Q), nil
 }
+
+// errUnknownElement ends the connection of a request about ACLs that has UNKNOWN in it.
+var errUnknownElement = errors.New("api: the request has an element of the number 0")
 
 // Bounds of the time that a client may give an administrative request.
 const (

@@ -15,6 +15,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/codes"
+	"millrace/express/api/features"
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/producer"
@@ -23,6 +25,7 @@ import (
 	"millrace/kafka/record"
 	"millrace/kafka/topic"
 	"millrace/kafka/wire"
+	"millrace/secure/authz"
 )
 
 func softwareRequest(name, version string) *kmsg.ApiVersionsRequest {
@@ -34,9 +37,9 @@ func softwareRequest(name, version string) *kmsg.ApiVersionsRequest {
 // versions42 is the column 4.2 of the protocol survey for the keys that are served.
 var versions42 = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5},
-	14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
-	24: {0, 5}, 25: {0, 4}, 26: {0, 5}, 27: {1, 2}, 28: {0, 5}, 33: {0, 2}, 34: {1, 2}, 35: {1, 4}, 37: {0, 3}, 42: {0, 2},
-	43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 47: {0, 0}, 48: {0, 1}, 49: {0, 1}, 50: {0, 0}, 57: {0, 2}, 60: {0, 2}, 61: {0, 0},
+	14: {0, 5}, 15: {0, 6}, 16: {0, 5}, 17: {0, 1}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 21: {0, 2}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
+	24: {0, 5}, 25: {0, 4}, 26: {0, 5}, 27: {1, 2}, 28: {0, 5}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 33: {0, 2}, 34: {1, 2}, 35: {1, 4}, 36: {0, 2}, 37: {0, 3}, 42: {0, 2},
+	43: {0, 2}, 44: {0, 1}, 45: {0, 1}, 46: {0, 0}, 47: {0, 0}, 48: {0, 1}, 49: {0, 1}, 50: {0, 0}, 51: {0, 0}, 57: {0, 2}, 60: {0, 2}, 61: {0, 0},
 	65: {0, 0}, 66: {0, 2}, 68: {0, 1}, 69: {0, 1}, 74: {0, 1}, 75: {0, 0},
 	76: {1, 1}, 77: {1, 1}, 78: {1, 2}, 79: {1, 2}, 83: {0, 0}, 84: {0, 0}, 85: {0, 1}, 86: {0, 0}, 87: {0, 1}, 90: {0, 1}, 91: {0, 0}, 92: {0, 0},
 }
@@ -79,6 +82,9 @@ func TestEveryListedVersionIsAnswered(t *testing.T) {
 			}
 			if q, ok := q.(*kmsg.ProduceRequest); ok {
 				q.Acks = 1
+			}
+			if q, ok := q.(*kmsg.DescribeACLsRequest); ok {
+				q.ResourceType, q.ResourcePatternType, q.Operation, q.PermissionType = 1, 1, 1, 1
 			}
 			id := c.send(key, version, q.AppendTo(nil))
 			receive[kmsg.Response](c, id, version, q)
@@ -130,7 +136,7 @@ func TestGotcha02UnsupportedVersionClosesTheConnection(t *testing.T) {
 		key, version int16
 		body         string
 	}{
-		{3, 14, ""}, {1, 3, ""}, {1, 19, ""}, {4, 0, ""}, {17, 0, ""}, {999, 0, ""}, {-1, 0, ""}, {19, 1, ""},
+		{3, 14, ""}, {1, 3, ""}, {1, 19, ""}, {4, 0, ""}, {17, 2, ""}, {999, 0, ""}, {-1, 0, ""}, {19, 1, ""},
 		{3, 1, "\x7f\xff\xff\xff"}, {19, 7, "\xff\xff"}, {1, 12, "short"}, {0, 9, "\x00\xff\xff"}, {11, 9, ""},
 	} {
 		c := e.dial()
@@ -145,16 +151,16 @@ func TestGotcha02UnsupportedVersionClosesTheConnection(t *testing.T) {
 // is finalized that is not served.
 func TestGotcha04FeaturesByVersion(t *testing.T) {
 	e := newEnv(t, options{})
-	list := []feature{{name: "metadata.version", min: 7, max: 29, finalized: 29}, {name: "group.version", min: 0, max: 1, finalized: 1}}
+	list := []features.Feature{{Name: "metadata.version", Min: 7, Max: 29, Finalized: 29}, {Name: "group.version", Min: 0, Max: 1, Finalized: 1}}
 	for version, want := range map[int16]int{3: 1, 4: 2} {
 		resp := e.api.apiVersionsResponse(version, list)
 		if len(resp.SupportedFeatures) != want || len(resp.FinalizedFeatures) != len(list) {
 			t.Errorf("v%d: %+v, %+v", version, resp.SupportedFeatures, resp.FinalizedFeatures)
 		}
 	}
-	for _, f := range features() {
-		if f.name == "streams.version" {
-			t.Errorf("%s is listed and not served", f.name)
+	for _, f := range features.All() {
+		if f.Name == "streams.version" {
+			t.Errorf("%s is listed and not served", f.Name)
 		}
 	}
 }
@@ -216,7 +222,7 @@ func TestEverySentinelHasACode(t *testing.T) {
 		"settings.ErrInvalid": settings.ErrInvalid, "topic.ErrInvalidName": topic.ErrInvalidName,
 	}
 	for name, err := range sentinels {
-		if code := codeOf(log, fmt.Errorf("room: %w", err)); code == kerr.UnknownServerError || code == kerr.None {
+		if code := codes.Of(log, fmt.Errorf("room: %w", err)); code == kerr.UnknownServerError || code == kerr.None {
 			t.Errorf("%s has no code", name)
 		}
 	}
@@ -232,13 +238,13 @@ func TestEverySentinelHasACode(t *testing.T) {
 	if n := counter.count("error without a code"); n > 0 {
 		t.Errorf("%d sentinels were logged", n)
 	}
-	if code := codeOf(log, errors.New("strange")); code != kerr.UnknownServerError || counter.count("error without a code") != 1 {
+	if code := codes.Of(log, errors.New("strange")); code != kerr.UnknownServerError || counter.count("error without a code") != 1 {
 		t.Errorf("an unknown error: %s", code.Name())
 	}
-	if code := codeOf(log, fmt.Errorf("x: %w", kerr.PolicyViolation)); code != kerr.PolicyViolation {
+	if code := codes.Of(log, fmt.Errorf("x: %w", kerr.PolicyViolation)); code != kerr.PolicyViolation {
 		t.Errorf("a code in an error: %s", code.Name())
 	}
-	if code := codeOf(log, fmt.Errorf("%w: %w", catalog.ErrUnavailable, context.DeadlineExceeded)); code != kerr.RequestTimedOut {
+	if code := codes.Of(log, fmt.Errorf("%w: %w", catalog.ErrUnavailable, context.DeadlineExceeded)); code != kerr.RequestTimedOut {
 		t.Errorf("a deadline: %s", code.Name())
 	}
 }
@@ -272,12 +278,13 @@ func exportedSentinels(t *testing.T, dir string) (names []string) {
 }
 
 // deny refuses what it is told to.
-type deny func(Access) bool
+type deny func(authz.Access) bool
 
-func (d deny) Allowed(a Access) bool { return !d(a) }
+func (d deny) Allowed(a authz.Access) bool          { return !d(a) }
+func (d deny) AllowedSomewhere(a authz.Access) bool { return !d(a) }
 
 func TestAuthorizerIsAsked(t *testing.T) {
-	secret := func(a Access) bool {
+	secret := func(a authz.Access) bool {
 		return a.Name == "secret" || a.Resource == kmsg.ACLResourceTypeCluster && a.Operation == kmsg.ACLOperationAlterConfigs
 	}
 	e := newEnv(t, options{authorizer: deny(secret)})

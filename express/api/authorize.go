@@ -1,33 +1,31 @@
 package api
 
-import "github.com/twmb/franz-go/pkg/kmsg"
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
 
-// anonymous is who a client is that did not log in.
-const anonymous = "User:ANONYMOUS"
+	"millrace/secure/acl"
+	"millrace/secure/authz"
+)
 
-// Access is one thing that somebody wants to do.
-type Access struct {
-	Principal string // "User:name"
-	Host      string // the client's address, as Kafka prints it: "/127.0.0.1"
-	Operation kmsg.ACLOperation
-	Resource  kmsg.ACLResourceType
-	Name      string // of the resource; "kafka-cluster" for the cluster
+// access is the question whether a caller may do something.
+func (c caller) access(op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) authz.Access {
+	return authz.Access{
+		Who: c.who, Host: c.address, TLS: c.conn.TLS() != nil, Operation: op, Resource: resource, Name: name,
+		Looks: c.looks, Key: c.key, ClientID: c.clientID, Listener: c.conn.Listener(),
+	}
 }
 
-// Authorizer says who may do what. It is asked for each resource of each request: it must be quick and
-// safe for concurrent use.
-type Authorizer interface {
-	Allowed(Access) bool
+// looking is the caller where the answer only decides what is shown, so that a refusal is none.
+func (c caller) looking() caller {
+	c.looks = true
+	return c
 }
-
-// clusterName is the one resource of the cluster type.
-const clusterName = "kafka-cluster"
 
 func (a *API) may(c caller, op kmsg.ACLOperation, resource kmsg.ACLResourceType, name string) bool {
 	if a.world.Authorizer == nil {
 		return true
 	}
-	return a.world.Authorizer.Allowed(Access{c.conn.Principal(), c.host(), op, resource, name})
+	return a.world.Authorizer.Allowed(c.access(op, resource, name))
 }
 
 func (a *API) mayTopic(c caller, op kmsg.ACLOperation, name string) bool {
@@ -43,7 +41,24 @@ func (a *API) mayTransactionalID(c caller, op kmsg.ACLOperation, id string) bool
 }
 
 func (a *API) mayCluster(c caller, op kmsg.ACLOperation) bool {
-	return a.may(c, op, kmsg.ACLResourceTypeCluster, clusterName)
+	return a.may(c, op, kmsg.ACLResourceTypeCluster, acl.ClusterName)
+}
+
+// maySomeTopic says whether the caller may do something to at least one topic.
+func (a *API) maySomeTopic(c caller, op kmsg.ACLOperation) bool {
+	return a.world.Authorizer == nil || a.world.Authorizer.AllowedSomewhere(c.access(op, kmsg.ACLResourceTypeTopic, ""))
+}
+
+// mayCreate says whether the caller may create a topic: any, or this one.
+func (a *API) mayCreate(c caller, name string) bool {
+	return a.mayCluster(c.looking(), kmsg.ACLOperationCreate) || a.mayTopic(c, kmsg.ACLOperationCreate, name)
+}
+
+// noteRead tells of the records in an answer. What brokers read of one another is nobody's habit.
+func (a *API) noteRead(c caller, bytes int) {
+	if a.world.Read != nil && bytes > 0 && c.who != nil && !c.who.Internal {
+		a.world.Read(c.who.Principal, int64(bytes))
+	}
 }
 
 // notAsked stands for authorized operations that the client did not ask for.
@@ -63,6 +78,7 @@ func (a *API) authorized(c caller, resource kmsg.ACLResourceType, name string) i
 		ops = []kmsg.ACLOperation{kmsg.ACLOperationCreate, kmsg.ACLOperationAlter, kmsg.ACLOperationDescribe, kmsg.ACLOperationClusterAction,
 			kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs, kmsg.ACLOperationIdempotentWrite}
 	}
+	c = c.looking()
 	var bits int32
 	for _, op := range ops {
 		if a.may(c, op, resource, name) {
@@ -70,4 +86,12 @@ func (a *API) authorized(c caller, resource kmsg.ACLResourceType, name string) i
 		}
 	}
 	return bits
+}
+
+// authorizedOnCluster is authorized for the cluster: nothing to who may not describe it.
+func (a *API) authorizedOnCluster(c caller) int32 {
+	if !a.mayCluster(c, kmsg.ACLOperationDescribe) {
+		return 0
+	}
+	return a.authorized(c, kmsg.ACLResourceTypeCluster, acl.ClusterName)
 }

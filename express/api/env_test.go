@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -35,6 +36,11 @@ import (
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
 	"millrace/kafka/wire"
+	"millrace/secure/authz"
+	"millrace/secure/identity"
+	"millrace/secure/login"
+	"millrace/secure/scram"
+	"millrace/secure/trail"
 )
 
 // env is one broker in memory: real rooms, a real server on loopback.
@@ -54,6 +60,7 @@ type env struct {
 	txns       *coord.Transactions
 	shares     *coord.Shares
 	sharing    *sharing.Manager
+	users      *scram.Store
 	mu         sync.Mutex
 	partitions map[topic.Partition]*partition.Partition
 }
@@ -62,10 +69,14 @@ type env struct {
 type options struct {
 	config     Config
 	static     map[string]string
-	authorizer Authorizer
+	authorizer authz.Judge
+	presence   Presence
 	walConfig  wal.Config
 	telemetry  bool        // clients may push metrics
 	clock      clock.Clock // of the API alone; nil: the machine's
+	keys       login.Keys  // with it, or with mechanisms, there is a door
+	mechanisms []identity.Mechanism
+	maxReauth  time.Duration
 }
 
 const selfID = 1
@@ -123,16 +134,17 @@ func newEnv(t testing.TB, o options) *env {
 		o.clock = clock.System{}
 	}
 	w := World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
-		Sharing: e.sharing, ShareState: e.shares, Authorizer: o.authorizer, Clock: o.clock, Log: logger}
+		Sharing: e.sharing, ShareState: e.shares, Authorizer: o.authorizer, Presence: o.presence, Clock: o.clock, Log: logger}
 	if o.telemetry {
 		w.Telemetry = newTelemetry(e)
 	}
+	followed := e.openDoor(ctx, o, &w)
 	e.api, err = New(o.config, w)
 	must(t, err)
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, "plain", ln) }()
+	go func() { served <- srv.Serve(ctx, catalog.Client, ln) }()
 	t.Cleanup(func() {
 		stop, done := context.WithTimeout(context.Background(), 10*time.Second)
 		defer done()
@@ -145,6 +157,7 @@ func newEnv(t testing.TB, o options) *env {
 		unsubscribe()
 		cancel()
 		must(t, <-ran)
+		must(t, <-followed)
 		must(t, e.log.Close(stop))
 		must(t, e.kv.Close())
 		if used := e.api.budget.Used(); used != 0 {
@@ -152,6 +165,23 @@ func newEnv(t testing.TB, o options) *env {
 		}
 	})
 	return e
+}
+
+// openDoor makes the rooms of logins. The channel has the end of what it started.
+func (e *env) openDoor(ctx context.Context, o options, w *World) <-chan error {
+	var err error
+	w.Users, err = scram.OpenStore(ctx, scram.Config{Prefix: "c/"}, scram.World{KV: e.kv, Random: func(b []byte) { _, _ = rand.Read(b) }, Log: w.Log})
+	must(e.t, err)
+	e.users = w.Users
+	w.Door, err = login.New(login.Config{Region: "eu-west-9", FailureDelay: time.Millisecond},
+		login.World{Users: w.Users, Keys: o.keys, Trail: trail.Discard{}, Clock: clock.System{}, Log: w.Log})
+	must(e.t, err)
+	w.Listener = func(name string) login.Listener {
+		return login.Listener{Name: name, Mechanisms: o.mechanisms, MaxReauth: o.maxReauth}
+	}
+	followed := make(chan error, 1)
+	go func() { followed <- w.Users.Run(ctx) }()
+	return followed
 }
 
 func must(t testing.TB, err error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/features"
 	"millrace/kafka/kerr"
 )
 
@@ -160,29 +161,29 @@ func TestAdminAnswersAreBounded(t *testing.T) {
 }
 
 func TestFeaturesStayAsTheyAre(t *testing.T) {
-	all := []feature{{name: "metadata.version", min: 7, max: 30, finalized: 29}, {name: "group.version", max: 1, finalized: 1}}
+	all := []features.Feature{{Name: "metadata.version", Min: 7, Max: 30, Finalized: 29}, {Name: "group.version", Max: 1, Finalized: 1}}
 	for _, tc := range []struct {
 		name  string
 		level int16
 		kind  int8
 		want  string
 	}{
-		{"metadata.version", 29, changeUpgrade, ""},
-		{"metadata.version", 29, changeSafeDowngrade, ""},
+		{"metadata.version", 29, features.Upgrade, ""},
+		{"metadata.version", 29, features.SafeDowngrade, ""},
 		{"metadata.version", 29, 0, "does not support the given upgrade type."},
-		{"metadata.version", -1, changeUpgrade, "cannot be less than 0."},
-		{"metadata.version", 99, changeUpgrade, "Local controller 1 only supports versions 7-30"},
-		{"metadata.version", 5, changeSafeDowngrade, "Local controller 1 only supports versions 7-30"},
-		{"metadata.version", 28, changeUpgrade, "without setting the upgrade type to either safe or unsafe downgrade."},
-		{"metadata.version", 28, changeSafeDowngrade, "because it might delete metadata information."},
-		{"metadata.version", 28, changeUnsafeDowngrade, "Unsafe metadata downgrade is not supported in this version."},
-		{"metadata.version", 30, changeSafeDowngrade, "Can't downgrade to a newer version."},
-		{"metadata.version", 30, changeUpgrade, "comes with the program and stays at 29."},
-		{"group.version", 0, changeSafeDowngrade, "comes with the program and stays at 1."},
-		{"nope", 1, changeUpgrade, "Local controller 1 does not support this feature."},
-		{"nope", 0, changeSafeDowngrade, "Feature nope not found."},
+		{"metadata.version", -1, features.Upgrade, "cannot be less than 0."},
+		{"metadata.version", 99, features.Upgrade, "Local controller 1 only supports versions 7-30"},
+		{"metadata.version", 5, features.SafeDowngrade, "Local controller 1 only supports versions 7-30"},
+		{"metadata.version", 28, features.Upgrade, "without setting the upgrade type to either safe or unsafe downgrade."},
+		{"metadata.version", 28, features.SafeDowngrade, "because it might delete metadata information."},
+		{"metadata.version", 28, features.UnsafeDowngrade, "Unsafe metadata downgrade is not supported in this version."},
+		{"metadata.version", 30, features.SafeDowngrade, "Can't downgrade to a newer version."},
+		{"metadata.version", 30, features.Upgrade, "comes with the program and stays at 29."},
+		{"group.version", 0, features.SafeDowngrade, "comes with the program and stays at 1."},
+		{"nope", 1, features.Upgrade, "Local controller 1 does not support this feature."},
+		{"nope", 0, features.SafeDowngrade, "Feature nope not found."},
 	} {
-		got := changeFeature(all, tc.name, tc.level, tc.kind, 1)
+		got := features.Change(all, tc.name, tc.level, tc.kind, 1)
 		if (got == "") != (tc.want == "") || !strings.HasSuffix(got, tc.want) {
 			t.Errorf("%s to %d by %d: %q, want %q", tc.name, tc.level, tc.kind, got, tc.want)
 		}
@@ -192,12 +193,12 @@ func TestFeaturesStayAsTheyAre(t *testing.T) {
 func TestUpdateFeatures(t *testing.T) {
 	e := newEnv(t, options{})
 	c := e.dial()
-	all := features()
-	level := all[slices.IndexFunc(all, func(f feature) bool { return f.name == "metadata.version" })].finalized
+	all := features.All()
+	level := all[slices.IndexFunc(all, func(f features.Feature) bool { return f.Name == "metadata.version" })].Finalized
 	for version := range int16(3) {
 		q := kmsg.NewPtrUpdateFeaturesRequest()
 		same := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
-		same.Feature, same.MaxVersionLevel, same.UpgradeType = "metadata.version", level, changeUpgrade
+		same.Feature, same.MaxVersionLevel, same.UpgradeType = "metadata.version", level, features.Upgrade
 		q.FeatureUpdates = append(q.FeatureUpdates, same)
 		resp := ask[*kmsg.UpdateFeaturesResponse](c, version, q)
 		if resp.ErrorCode != 0 || (len(resp.Results) == 1) != (version < 2) {

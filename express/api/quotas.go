@@ -12,11 +12,15 @@ import (
 	"millrace/express/quota"
 	"millrace/kafka/kerr"
 	"millrace/kafka/server"
+	"millrace/secure/login"
 )
 
 // peer is what the API keeps with a connection. It belongs to the connection's reader goroutine.
 type peer struct {
-	quotas quota.Client
+	quotas  quota.Client
+	login   *login.Session
+	address netip.Addr // of the client
+	records bool       // it has carried records: a Produce or a kind of Fetch
 }
 
 // errTooManyConnections ends a connection of an address that makes them faster than its quota.
@@ -45,6 +49,11 @@ func (a *API) admitConnection(ctx context.Context, c *server.Conn) error {
 // quotasOf returns the quotas of who sent r.
 func quotasOf(r *server.Request) *quota.Client {
 	p := r.Conn.Session().(*peer)
+	switch kmsg.Key(r.Header.Key) {
+	case kmsg.Produce, kmsg.Fetch, kmsg.ShareFetch:
+		p.records = true
+	default:
+	}
 	p.quotas.Identify(strings.TrimPrefix(r.Conn.Principal(), "User:"), r.Header.ClientID)
 	return &p.quotas
 }
@@ -52,7 +61,12 @@ func quotasOf(r *server.Request) *quota.Client {
 // reply answers with msg and mutes the connection for as long as msg says, or for the time that the broker spent on the
 // request. Handlers that answer with more than a message do that by themselves.
 func (a *API) reply(r *server.Request, q *quota.Client, msg kmsg.Response) {
-	throttle := a.spent(r, q, 0)
+	a.replyAfter(r, q, msg, 0)
+}
+
+// replyAfter is reply for a request that has waited for others.
+func (a *API) replyAfter(r *server.Request, q *quota.Client, msg kmsg.Response, waited time.Duration) {
+	throttle := a.spent(r, q, waited)
 	if t, ok := msg.(kmsg.ThrottleResponse); ok {
 		millis, _ := t.Throttle()
 		throttle = max(throttle, time.Duration(millis)*time.Millisecond)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"millrace/express/settings"
 	"millrace/kafka/server"
 	"millrace/kafka/wire"
 )
@@ -28,7 +27,7 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.Produce):                 {min: wire.ProduceMin, max: wire.ProduceMax, listed: 0, handle: a.produce},
 		int16(kmsg.Fetch):                   same(wire.FetchMin, wire.FetchMax, a.fetch),
 		int16(kmsg.ListOffsets):             same(1, 11, answer(a, a.listOffsets)),
-		int16(kmsg.Metadata):                same(0, 13, answer(a, a.metadata)),
+		int16(kmsg.Metadata):                same(0, 13, a.handleMetadata),
 		int16(kmsg.OffsetCommit):            same(2, 10, answer(a, a.offsetCommit)),
 		int16(kmsg.OffsetFetch):             same(1, 10, answer(a, a.offsetFetch)),
 		int16(kmsg.FindCoordinator):         same(0, 6, answer(a, a.findCoordinator)),
@@ -38,6 +37,7 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.SyncGroup):               same(0, 5, answer(a, a.syncGroup)),
 		int16(kmsg.DescribeGroups):          same(0, 6, answer(a, a.describeGroups)),
 		int16(kmsg.ListGroups):              same(0, 5, answer(a, a.listGroups)),
+		int16(kmsg.SASLHandshake):           same(0, 1, a.login),
 		int16(kmsg.ApiVersions):             same(0, 4, a.apiVersions),
 		int16(kmsg.CreateTopics):            same(2, 7, answer(a, a.createTopics)),
 		int16(kmsg.DeleteTopics):            same(1, 6, answer(a, a.deleteTopics)),
@@ -51,9 +51,13 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DescribeTransactions):    same(0, 0, answer(a, a.describeTransactions)),
 		int16(kmsg.ListTransactions):        same(0, 2, answer(a, a.listTransactions)),
 		int16(kmsg.OffsetForLeaderEpoch):    same(2, 4, answer(a, a.offsetForLeaderEpoch)),
+		int16(kmsg.DescribeACLs):            same(1, 3, answer(a, a.describeACLs)),
+		int16(kmsg.CreateACLs):              same(1, 3, answer(a, a.createACLs)),
+		int16(kmsg.DeleteACLs):              same(1, 3, answer(a, a.deleteACLs)),
 		int16(kmsg.DescribeConfigs):         same(1, 4, answer(a, a.describeConfigs)),
 		int16(kmsg.AlterConfigs):            same(0, 2, answer(a, a.alterConfigs)),
 		int16(kmsg.DescribeLogDirs):         same(1, 4, answer(a, a.describeLogDirs)),
+		int16(kmsg.SASLAuthenticate):        same(0, 2, a.login),
 		int16(kmsg.CreatePartitions):        same(0, 3, answer(a, a.createPartitions)),
 		int16(kmsg.DeleteGroups):            same(0, 2, answer(a, a.deleteGroups)),
 		int16(kmsg.IncrementalAlterConfigs): same(0, 1, answer(a, a.incrementalAlterConfigs)),
@@ -66,6 +70,7 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DescribeClientQuotas):         same(0, 1, answer(a, a.describeClientQuotas)),
 		int16(kmsg.AlterClientQuotas):            same(0, 1, answer(a, a.alterClientQuotas)),
 		int16(kmsg.DescribeUserSCRAMCredentials): same(0, 0, answer(a, a.describeUserScramCredentials)),
+		int16(kmsg.AlterUserSCRAMCredentials):    same(0, 0, answer(a, a.alterUserScramCredentials)),
 		int16(kmsg.UpdateFeatures):               same(0, 2, answer(a, a.updateFeatures)),
 		int16(kmsg.DescribeCluster):              same(0, 2, answer(a, a.describeCluster)),
 		int16(kmsg.DescribeProducers):            same(0, 0, answer(a, a.describeProducers)),
@@ -86,24 +91,5 @@ func (a *API) newTable() map[int16]entry {
 		int16(kmsg.DescribeShareGroupOffsets):  same(0, 1, answer(a, a.describeShareGroupOffsets)),
 		int16(kmsg.AlterShareGroupOffsets):     same(0, 0, answer(a, a.alterShareGroupOffsets)),
 		int16(kmsg.DeleteShareGroupOffsets):    same(0, 0, answer(a, a.deleteShareGroupOffsets)),
-	}
-}
-
-// feature is a cluster feature that ApiVersions tells of (KIP-584).
-type feature struct {
-	name      string
-	min, max  int16 // supported
-	finalized int16 // in force
-}
-
-// features lists what clients may rely on, a line for each: ApiVersions shows it, UpdateFeatures goes by it. streams.version
-// comes here once it is served: clients turn the protocol on when they see it. kraft.version and
-// eligible.leader.replicas.version do not: there is neither here.
-func features() []feature {
-	return []feature{
-		{name: "group.version", min: 0, max: 1, finalized: 1},
-		{name: "metadata.version", min: 7, max: settings.MetadataVersionLevel, finalized: settings.MetadataVersionLevel},
-		{name: "share.version", min: 0, max: 1, finalized: 1},
-		{name: "transaction.version", min: 0, max: 2, finalized: 2},
 	}
 }

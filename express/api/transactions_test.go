@@ -11,6 +11,8 @@ import (
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
 	"millrace/kafka/topic"
+	"millrace/secure/acl"
+	"millrace/secure/authz"
 )
 
 // txn is a client that speaks as the coordinator "x" of transactions.
@@ -248,7 +250,7 @@ func TestFindTransactionCoordinator(t *testing.T) {
 
 func TestTransactionsAreAuthorized(t *testing.T) {
 	denied := ""
-	c := newTxn(t, options{authorizer: deny(func(a Access) bool {
+	c := newTxn(t, options{authorizer: deny(func(a authz.Access) bool {
 		return denied == fmt.Sprint(a.Operation, " ", a.Resource, " ", a.Name) || denied == a.Name
 	})})
 	c.e.create("t", 1, nil)
@@ -272,10 +274,10 @@ func TestTransactionsAreAuthorized(t *testing.T) {
 	denied = fmt.Sprint(kmsg.ACLOperationRead, " ", kmsg.ACLResourceTypeGroup, " g")
 	c.want(c.commit(5, p, "t"), kerr.GroupAuthorizationFailed)
 	c.want([]kerr.Code{c.offsets(4, p)}, kerr.GroupAuthorizationFailed)
-	denied = fmt.Sprint(kmsg.ACLOperationClusterAction, " ", kmsg.ACLResourceTypeCluster, " ", clusterName)
+	denied = fmt.Sprint(kmsg.ACLOperationClusterAction, " ", kmsg.ACLResourceTypeCluster, " ", acl.ClusterName)
 	c.want(c.batched(5, p, true, "t"), kerr.ClusterAuthorizationFailed)
 
-	denied = clusterName
+	denied = acl.ClusterName
 	markers := kmsg.NewPtrWriteTxnMarkersRequest()
 	markers.Markers = []kmsg.WriteTxnMarkersRequestMarker{{
 		ProducerID: p.ID, Topics: []kmsg.WriteTxnMarkersRequestMarkerTopic{{Topic: "t", Partitions: []int32{0}}},

@@ -3,6 +3,7 @@ package backup
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -31,8 +32,6 @@ var (
 	ErrUnknownTopics = errors.New("backup: there are topics that the backup does not know, which were made after it or deleted before")
 	// ErrForeignStore: the store belongs to another cluster.
 	ErrForeignStore = errors.New("backup: the object store belongs to another cluster")
-	// ErrUnsupported: the backup is of something that cannot be restored by this version.
-	ErrUnsupported = errors.New("backup: not supported")
 )
 
 const (
@@ -56,6 +55,17 @@ type Backup struct {
 	Header
 	Items []kv.Item // ascending by key; Key and Value only
 	Sum   string    // of the content: it names the backup; set by Write and Read
+}
+
+// Memory gives the backup's records as a store of their own, which the caller closes.
+func (b *Backup) Memory(ctx context.Context) (*kv.Memory, error) {
+	store := kv.NewMemory()
+	for _, item := range b.Items {
+		if _, err := store.Txn(ctx, nil, []kv.Op{kv.Put(item.Key, item.Value)}); err != nil {
+			return nil, errors.Join(fmt.Errorf("backup: %s: %w", item.Key, err), store.Close())
+		}
+	}
+	return store, nil
 }
 
 type line struct {

@@ -9,8 +9,12 @@ import (
 	"strconv"
 	"strings"
 
+	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/base/object"
 	"millrace/base/slab"
+	"millrace/express/objectlog"
 	"millrace/express/wal"
 	"millrace/kafka/topic"
 )
@@ -18,13 +22,38 @@ import (
 // Stream is what one broker's log holds of a partition.
 type Stream struct {
 	Broker     int32
-	First, End int64 // offsets in [First, End)
-	Epoch      int32 // leader epoch of the newest record
-	Whole      bool  // nothing between is missing
+	Log        string // in the object store; "": it is the broker's own
+	First, End int64  // offsets in [First, End)
+	Epoch      int32  // leader epoch of the newest record
+	Whole      bool   // nothing between is missing
+	Damage     error  // of the log, behind the end
 }
 
 // Logs is what the brokers' logs hold, as far as they can be reached; nil: they cannot.
 type Logs map[topic.Partition][]Stream
+
+// readObjectLogs reads what the logs in an object store hold of partitions, of whose segments end tells the ends, and gives the records
+// that the logs are to have.
+func readObjectLogs(ctx context.Context, objects object.Store, end func(topic.Partition) (int64, bool)) (Logs, []kv.Item, error) {
+	all, err := objectlog.Survey(ctx, objects, end)
+	if err != nil {
+		return nil, nil, err
+	}
+	logs, records := Logs{}, make([]kv.Item, 0, len(all))
+	for _, found := range all {
+		key, value, err := found.Revive(clock.System{}.Now())
+		if err != nil {
+			return nil, nil, err
+		}
+		records = append(records, kv.Item{Key: key, Value: value})
+		for id, h := range found.Holdings {
+			logs[id] = append(logs[id], Stream{
+				Broker: found.ID.Broker, Log: found.ID.String(), First: h.First, End: h.End, Epoch: h.Epoch, Whole: h.Whole, Damage: found.Damage,
+			})
+		}
+	}
+	return logs, records, nil
+}
 
 // ReadLogs reads what the brokers below the data directory of millrace serve hold, by cluster. Errors as of ReadLog.
 func ReadLogs(ctx context.Context, data string, w wal.World) (map[string]Logs, error) {

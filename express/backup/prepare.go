@@ -157,7 +157,7 @@ func (c *cluster) prepare(ctx context.Context, items []kv.Item) error {
 	if err != nil {
 		return err
 	}
-	if err := c.supported(ctx, items, said.ClusterID); err != nil {
+	if err := c.ours(ctx, said.ClusterID); err != nil {
 		return err
 	}
 	c.names = map[topic.ID]string{}
@@ -174,6 +174,9 @@ func (c *cluster) prepare(ctx context.Context, items []kv.Item) error {
 		return err
 	}
 	for _, item := range others {
+		if strings.HasPrefix(item.Key, c.prefix+"logs/") {
+			continue // those that the store holds have new ones
+		}
 		value, ok, err := item.Value, true, error(nil)
 		if strings.HasPrefix(item.Key, c.prefix+"catalog/") {
 			value, ok, err = catalog.Revive(item, c.prefix+"catalog/", func(id topic.Partition, said catalog.Partition) catalog.Home {
@@ -190,13 +193,8 @@ func (c *cluster) prepare(ctx context.Context, items []kv.Item) error {
 	return nil
 }
 
-// supported refuses what cannot be restored, and another cluster's store.
-func (c *cluster) supported(ctx context.Context, items []kv.Item, id string) error {
-	for _, item := range items {
-		if strings.HasPrefix(item.Key, c.prefix+"logs/") {
-			return fmt.Errorf("%w: brokers keep their logs in the object store (--wal object)", ErrUnsupported)
-		}
-	}
+// ours refuses another cluster's store.
+func (c *cluster) ours(ctx context.Context, id string) error {
 	found := make([]byte, 64)
 	n, err := c.objects.ReadAt(ctx, "cluster-id", found, 0)
 	switch {
@@ -247,6 +245,9 @@ func (c *cluster) manifests(ctx context.Context, said catalog.Snapshot, items []
 	for _, f := range all {
 		c.found(f.id, pointers[f.id], f.revived, f.err)
 	}
+	if err := c.objectLogs(ctx, said.Log); err != nil {
+		return err
+	}
 	stored, err := manifest.Stored(ctx, c.objects)
 	if err != nil {
 		return err
@@ -261,6 +262,30 @@ func (c *cluster) manifests(ctx context.Context, said catalog.Snapshot, items []
 		}
 	}
 	return nil
+}
+
+// objectLogs looks at the logs where they are in the object store.
+func (c *cluster) objectLogs(ctx context.Context, kind catalog.LogKind) (err error) {
+	if kind != catalog.LogObject {
+		return nil
+	}
+	var records []kv.Item
+	c.logs, records, err = readObjectLogs(ctx, c.objects, func(id topic.Partition) (int64, bool) {
+		return c.end(id), c.names[id.Topic] != ""
+	})
+	for _, r := range records {
+		c.plan.Items = append(c.plan.Items, kv.Item{Key: c.prefix + "logs/" + r.Key, Value: r.Value})
+	}
+	c.plan.Logs = true
+	return err
+}
+
+// end is where the segments of a partition end.
+func (c *cluster) end(id topic.Partition) int64 {
+	if r := c.revived[id]; r != nil {
+		return r.Manifest.End
+	}
+	return 0
 }
 
 // found notes what there is of one partition's manifest.
@@ -291,9 +316,8 @@ func (c *cluster) missing(id topic.Partition, object, detail string) {
 // home says where a partition is, by its record and by what happened since.
 func (c *cluster) home(ctx context.Context, id topic.Partition, said catalog.Partition) catalog.Home {
 	h := catalog.Home{Owner: said.Owner, Tail: said.Tail, Epoch: -1}
-	var end int64
+	end := c.end(id)
 	if r := c.revived[id]; r != nil {
-		end = r.Manifest.End
 		if n := len(r.Manifest.Epochs); n > 0 {
 			h.Epoch = r.Manifest.Epochs[n-1].Epoch
 		}
@@ -316,9 +340,13 @@ func (c *cluster) home(ctx context.Context, id topic.Partition, said catalog.Par
 		h.Tail = ""
 	}
 	if h.Tail == "" && held && stream.End > end {
+		h.Log = stream.Log
 		if stream.Broker != said.Owner {
 			h.Owner = stream.Broker
 			c.plan.Moved++
+		}
+		if stream.Damage != nil {
+			c.missing(id, stream.Log, "the log that holds its newest records is damaged: "+stream.Damage.Error())
 		}
 		if !stream.joins(end) {
 			c.missing(id, "", fmt.Sprintf("segments end at offset %d, the log of broker %d begins at %d or has holes", end, stream.Broker, stream.First))

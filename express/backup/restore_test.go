@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -490,12 +489,4 @@ func TestReadLog(t *testing.T) {
 		t.Errorf("of a broker that runs: %v", err)
 	}
 	must(t, lock.Close())
-}
-
-func TestObjectLogsAreRefused(t *testing.T) {
-	e := newEnv(t, 1)
-	e.set("clusters/c/logs/1/0000000000000001", map[string]int{"version": 1})
-	if _, err := Prepare(e.ctx, e.take(), e.sources(kv.NewMemory(), nil)); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "--wal object") {
-		t.Error(err)
-	}
 }

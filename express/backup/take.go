@@ -40,6 +40,8 @@ func kept(item kv.Item) bool {
 	switch root, rest, _ := strings.Cut(item.Key, "/"); root {
 	case "status", "hosts":
 		return false
+	case "control":
+		return item.Lease == 0 && rest != "plane"
 	case "clusters":
 		_, rest, _ = strings.Cut(rest, "/")
 		return item.Lease == 0 && !strings.HasPrefix(rest, "audited/") && !strings.HasPrefix(rest, "audit/")

@@ -92,13 +92,40 @@ func (p Partition) Destination() int32 {
 type Broker struct {
 	ID          int32
 	Incarnation uint64 // of the process; no two processes with one ID have the same
-	Host        string // where clients reach it
+	Host        string // where clients reach it: by its first listener, at least
 	Port        int32
-	Rack        string // zone; "" unknown
-	Draining    bool   // takes no partitions, and shall lose those it has
+	Endpoints   []Endpoint // of all its listeners; never changed in place. None: one, Client, at Host and Port
+	Rack        string     // zone; "" unknown
+	Draining    bool       // takes no partitions, and shall lose those it has
 
 	rev int64 // of its registration; 0 unknown
 }
+
+// Endpoint is where a broker is reached by one of its listeners.
+type Endpoint struct {
+	Listener string `json:"listener"`
+	Host     string `json:"host"`
+	Port     int32  `json:"port"`
+}
+
+// At is where a broker is reached by a listener; false: it has none of that name.
+func (b Broker) At(listener string) (Endpoint, bool) {
+	if len(b.Endpoints) == 0 {
+		return Endpoint{Listener: Client, Host: b.Host, Port: b.Port}, listener == Client
+	}
+	for _, e := range b.Endpoints {
+		if e.Listener == listener {
+			return e, true
+		}
+	}
+	return Endpoint{}, false
+}
+
+// Names of listeners that the house relies on; engine says what they are.
+const (
+	Client   = "CLIENT"             // of a broker that says nothing of its listeners
+	Internal = "REPLICATION_SECURE" // by which brokers reach one another, where there is one
+)
 
 // Config says which cluster and who we are.
 type Config struct {

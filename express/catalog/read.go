@@ -15,16 +15,19 @@ import (
 // Snapshot is what the records of a cluster say, read from the outside.
 type Snapshot struct {
 	ClusterID string // "": there is no cluster
+	Log       LogKind
 	Topics    []SnapshotTopic
-	Brokers   []int32 // that are registered, ascending
-	Revision  int64   // at which all of it stood there
+	Brokers   []int32           // that are registered, ascending
+	Defaults  map[string]string // broker configurations that were set at runtime for the whole cluster
+	Revision  int64             // at which all of it stood there
 }
 
 // SnapshotTopic is one topic of a Snapshot.
 type SnapshotTopic struct {
 	Name       string
 	ID         topic.ID
-	Partitions []Partition // by index; Owner is -1 where there is no record
+	Configs    map[string]string // that were set for it
+	Partitions []Partition       // by index; Owner is -1 where there is no record
 }
 
 // Read reads the catalog with the prefix, which ends with a slash, and changes nothing. Records that cannot be read are
@@ -52,7 +55,7 @@ func ReadItems(items []kv.Item, prefix string) (s Snapshot, faults error) {
 			faults = errors.Join(faults, fmt.Errorf("%s: %w", item.Key, err))
 			continue
 		}
-		t := SnapshotTopic{Name: name, ID: r.ID, Partitions: make([]Partition, r.Partitions)}
+		t := SnapshotTopic{Name: name, ID: r.ID, Configs: r.Configs, Partitions: make([]Partition, r.Partitions)}
 		for i := range t.Partitions {
 			t.Partitions[i].Owner = -1
 		}
@@ -66,7 +69,10 @@ func ReadItems(items []kv.Item, prefix string) (s Snapshot, faults error) {
 		}
 		if key == "cluster" {
 			r, err := readCluster(item.Value)
-			s.ClusterID, faults = r.ID, errors.Join(faults, err)
+			s.ClusterID, s.Log, faults = r.ID, r.Log, errors.Join(faults, err)
+		} else if key == "configs/brokers/default" {
+			r, err := decode[configRecord](item.Value)
+			s.Defaults, faults = r.Configs, errors.Join(faults, err)
 		} else if text, ok := strings.CutPrefix(key, "brokers/"); ok {
 			if id, err := strconv.ParseInt(text, 10, 32); err == nil {
 				s.Brokers = append(s.Brokers, int32(id))

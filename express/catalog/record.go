@@ -52,9 +52,10 @@ func (r partitionRecord) partition() Partition {
 }
 
 // inherit makes the partition that of another incarnation, which must import what the one before has in its log: or what
-// that had still to import itself, since then it has served nothing.
+// that had still to import itself, since then it has served nothing. One that came from a backup was nobody's; its record names
+// what there is.
 func (r *partitionRecord) inherit(heir Broker, kind LogKind) {
-	if kind == LogObject && r.Tail == "" && r.Log == "" {
+	if kind == LogObject && r.Tail == "" && r.Log == "" && r.Incarnation != 0 {
 		r.Log = LogID(r.Owner, r.Incarnation)
 	}
 	r.Owner, r.Incarnation = heir.ID, heir.Incarnation
@@ -88,6 +89,8 @@ type brokerRecord struct {
 	Port        int32  `json:"port"`
 	Rack        string `json:"rack,omitempty"`
 	Draining    bool   `json:"draining,omitempty"`
+
+	Endpoints []Endpoint `json:"endpoints,omitempty"` // missing: one, Client, at Host and Port
 }
 
 // controllerRecord names the process that plans for the cluster, under the lease of its registration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type registration struct {
 	lease    kv.Lease   // nil: none
 	rev      int64      // of the record that was put under it
 	draining bool       // what the record says, or the next one will
+	private  []Endpoint // of private listeners; likewise
 }
 
 // lock takes the turn.
@@ -97,7 +99,36 @@ func (c *Catalog) record() brokerRecord {
 	defer c.reg.mu.Unlock()
 	self := c.cfg.Self
 	return brokerRecord{Version: formatVersion, Incarnation: self.Incarnation, Host: self.Host, Port: self.Port, Rack: self.Rack,
-		Draining: c.reg.draining}
+		Draining: c.reg.draining, Endpoints: c.endpointsLocked()}
+}
+
+// endpointsLocked are those of our listeners that the record names; c.reg.mu is held. A broker with no other than Client names none.
+func (c *Catalog) endpointsLocked() []Endpoint {
+	self := c.cfg.Self
+	switch {
+	case len(c.reg.private) == 0:
+		return self.Endpoints
+	case len(self.Endpoints) == 0:
+		return slices.Concat([]Endpoint{{Listener: Client, Host: self.Host, Port: self.Port}}, c.reg.private)
+	}
+	return slices.Concat(self.Endpoints, c.reg.private)
+}
+
+// SetPrivate says in our registration, and in those that follow, by which listeners this broker is reached beside those of Config.Self.
+// Before Register it only prepares. After an error it may have happened, or happen later: ask again.
+func (c *Catalog) SetPrivate(ctx context.Context, private []Endpoint) error {
+	c.reg.mu.Lock()
+	same := slices.Equal(c.reg.private, private)
+	c.reg.private = slices.Clone(private)
+	want := c.reg.want
+	c.reg.mu.Unlock()
+	if !want || same {
+		return nil
+	}
+	if err := c.rewriteRegistration(ctx); err != nil {
+		return fmt.Errorf("listeners of broker %d: %w", c.cfg.Self.ID, err)
+	}
+	return nil
 }
 
 func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first bool) (int64, error) {

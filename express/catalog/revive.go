@@ -20,7 +20,8 @@ const (
 type Home struct {
 	Owner int32
 	Tail  string
-	Epoch int32 // the highest that is known of it anywhere; -1: none is
+	Log   string // that its owner has to import, where logs are in the object store
+	Epoch int32  // the highest that is known of it anywhere; -1: none is
 }
 
 // Revive changes an item of a catalog with the prefix, out of a backup, so that it can be put into an empty etcd: what
@@ -50,7 +51,7 @@ func Revive(item kv.Item, prefix string, home func(id topic.Partition, said Part
 		return nil, false, fmt.Errorf("%s: %w", item.Key, err)
 	}
 	h := home(id, r.partition())
-	r.Owner, r.Tail, r.To, r.Incarnation = h.Owner, h.Tail, 0, 0
+	r.Owner, r.Tail, r.Log, r.To, r.Incarnation = h.Owner, h.Tail, h.Log, 0, 0
 	r.Epoch = max(r.Epoch, h.Epoch) + reviveEpochs
 	return encode(r), true, nil
 }

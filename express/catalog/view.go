@@ -189,7 +189,7 @@ func (s *state) applyBroker(text string, item kv.Item, gone bool) error {
 	if err != nil {
 		return err
 	}
-	s.brokers[int32(id)] = Broker{ID: int32(id), Incarnation: r.Incarnation, Host: r.Host, Port: r.Port, Rack: r.Rack, Draining: r.Draining, rev: item.ModRev}
+	s.brokers[int32(id)] = Broker{ID: int32(id), Incarnation: r.Incarnation, Host: r.Host, Port: r.Port, Rack: r.Rack, Draining: r.Draining, Endpoints: r.Endpoints, rev: item.ModRev}
 	s.dirtyBrokers = true
 	return nil
 }

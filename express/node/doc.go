@@ -50,6 +50,9 @@
 //	    sealed. It ends when it meets the seal, and starts anew.
 //	N11 Nor does it tell of an end of a partition, or as a coordinator, what its heirs may have said otherwise: with
 //	    the log in the object store such answers count only while the lease holds after they were made.
+//	N12 Who asks for the leaders of topics (Metadata) is told of leaders that answered after it asked: the answer waits for one
+//	    that does not, until it is there again or another leads, a few seconds at most for each silence. No answer
+//	    about records waits behind it.
 //
 // Lock order: registry.mu before those of a partition; none is held over IO.
 //
@@ -57,6 +60,6 @@
 // (partitions in step with the catalog), slot.go, opening.go, replays.go (from the logs of others), leaving.go, drain.go, coordinators.go (their
 // partitions and logs), markers.go (ends of transactions), remote.go (what
 // other brokers are asked),
-// auditing.go (how what is kept is checked),
+// auditing.go (how what is kept is checked), authorization.go (who may do what),
 // engine.go (how an agent runs and probes it).
 package node

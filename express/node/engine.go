@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,6 +28,16 @@ type Engine struct {
 	Verify func(ctx context.Context, program string) error // says why a program that a spec names cannot be run; nil: any can
 
 	EtcdCA, EtcdCert, EtcdKey string // files for https endpoints; "": none
+
+	// ClientTLS is how this host shows a broker at some host who it is, for those with an internal listener; nil: it cannot. It is called
+	// for each probe; ctx bounds it.
+	ClientTLS func(ctx context.Context, host string) (*tls.Config, error)
+	// Guarded refuses brokers that let in who does not say who they are, at another address than loopback.
+	Guarded bool
+	// Trail is the folder of what brokers record; "": they record nothing.
+	Trail string
+	// KMS is the URL of the KMS, for brokers that keep secrets or encrypt; "": there is none.
+	KMS string
 }
 
 // Dir is where a broker keeps what is its own, below the installation's data
@@ -71,7 +82,62 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if s.Log != "" {
 		args = append(args, "--wal", s.Log)
 	}
-	return cmp.Or(s.Binary, e.Binary), args, nil
+	secure, err := e.secure(s)
+	if err != nil {
+		return "", nil, err
+	}
+	return cmp.Or(s.Binary, e.Binary), append(args, secure...), nil
+}
+
+// errAnonymous: this host is not for brokers that everybody may use.
+var errAnonymous = errors.New("its listener asks nobody who they are, which the agent was not told to allow (--insecure)")
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// secure are the flags of a broker that is not for everybody.
+func (e Engine) secure(s engine.NodeSpec) (args []string, err error) {
+	if len(s.Listeners) > 0 {
+		text, err := engine.FormatListeners(s.Listeners)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--listeners", text)
+		if e.Trail != "" {
+			args = append(args, "--trail", e.Trail)
+		}
+	}
+	if e.Guarded {
+		for _, l := range s.Served() {
+			if l.Anonymous() && !isLoopback(l.Address) {
+				return nil, fmt.Errorf("%w: %s at %s", errAnonymous, l.Name, l.Address)
+			}
+		}
+	}
+	if s.Secure.Authorize {
+		args = append(args, "--authorize")
+	}
+	if s.Secure.Encrypt {
+		args = append(args, "--encrypt")
+	}
+	if s.Secure.Region != "" {
+		args = append(args, "--region", s.Secure.Region)
+	}
+	for _, f := range [][2]string{{"--super-users", s.Secure.Super}, {"--principal-mapping", s.Secure.Mapping}} {
+		if f[1] != "" && len(s.Listeners) > 0 {
+			args = append(args, f[0], f[1])
+		}
+	}
+	if e.KMS != "" && (len(s.Listeners) > 0 || s.Secure.Encrypt) {
+		args = append(args, "--kms", e.KMS)
+	}
+	return args, nil
 }
 
 // errNoStore: neither the agent nor the control plane knows the object store.
@@ -91,10 +157,7 @@ func (e Engine) Usable(ctx context.Context, s engine.NodeSpec) error {
 // Check tries to listen where the broker will.
 func (e Engine) Check(ctx context.Context, s engine.NodeSpec) error {
 	var faults []error
-	for _, address := range []string{s.Listen, s.Metrics} {
-		if address == "" {
-			continue
-		}
+	for _, address := range s.Addresses() {
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err == nil {
@@ -113,17 +176,40 @@ var errNoAnswer = errors.New("not a kafka answer")
 // Probe asks for ApiVersions. A broker opens its listener only when it is ready
 // to take produce, so an answer is enough.
 func (e Engine) Probe(ctx context.Context, s engine.NodeSpec) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", s.Listen)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return errors.New("probe without a deadline")
 	}
+	conn, err := e.dial(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
 	return probe(conn, deadline)
+}
+
+// errNoCertificate: the broker wants to know who asks, and the agent has nothing to show.
+var errNoCertificate = errors.New("the agent has no certificate to show")
+
+// dial connects to the listener that is for agents.
+func (e Engine) dial(ctx context.Context, s engine.NodeSpec) (net.Conn, error) {
+	var d net.Dialer
+	way := s.Inside()
+	if !way.TLS {
+		return d.DialContext(ctx, "tcp", way.Address)
+	}
+	if e.ClientTLS == nil {
+		return nil, errNoCertificate
+	}
+	host, _, err := net.SplitHostPort(way.Address)
+	if err != nil {
+		return nil, err
+	}
+	config, err := e.ClientTLS(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, "tcp", way.Address)
 }
 
 // probe sends an ApiVersions request of version 0 and reads the head of the answer.

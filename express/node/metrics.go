@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/express/api"
+	"millrace/express/api/histogram"
 	"millrace/express/audit"
 	"millrace/express/quota"
 	"millrace/express/share"
@@ -22,6 +23,7 @@ import (
 	"millrace/express/telemetry"
 	"millrace/kafka/kerr"
 	"millrace/kafka/server"
+	"millrace/secure/login"
 )
 
 // figures collects what one broker counts, at each reading. What clients pushed comes with it, as it is: their names are
@@ -29,6 +31,7 @@ import (
 type figures struct {
 	server     *server.Metrics
 	api        *api.Metrics
+	logins     *login.Metrics
 	quotas     *quota.Manager
 	partitions func() int
 	sharing    *sharing.Manager
@@ -72,14 +75,27 @@ func (f *figures) connections(out chan<- prometheus.Metric) {
 	}{
 		{"millrace_connections_accepted_total", "Connections that were let in.", f.server.Accepted.Load()},
 		{"millrace_connections_refused_total", "Connections that were turned away.", f.server.Refused.Load()},
+		{"millrace_connections_displaced_total", "Connections that were closed before login because newer ones came.", f.server.Displaced.Load()},
+		{"millrace_connections_cut_total", "Connections that were closed because they are not allowed any more.", f.server.Cut.Load()},
+		{"millrace_tls_handshakes_failed_total", "TLS handshakes that failed.", f.server.TLSFailed.Load()},
 		{"millrace_connections_idle_ended_total", "Connections that were closed because nothing came.", f.server.IdleEnded.Load()},
 		{"millrace_connections_slow_ended_total", "Connections that were closed because the client read too slowly.", f.server.SlowEnded.Load()},
+		{"millrace_logins_accepted_total", "Logins, with those that renewed one.", f.logins.Accepted.Load()},
+		{"millrace_logins_refused_total", "Logins that were refused.", f.logins.Refused.Load()},
+		{"millrace_logins_renewed_total", "Logins by which a connection renewed an earlier one.", f.logins.Reauthenticated.Load()},
+		{"millrace_logins_expired_total", "Connections that were closed because their login was over.", f.logins.Expired.Load()},
 		{"millrace_requests_rejected_total", "Requests that could not be read, or are not served.", f.server.Rejected.Load()},
 		{"millrace_panics_total", "Requests that failed by a fault of the broker.", f.server.Panics.Load()},
 		{"millrace_network_received_bytes_total", "Bytes of requests.", f.server.BytesIn.Load()},
 		{"millrace_network_sent_bytes_total", "Bytes of responses.", f.server.BytesOut.Load()},
 	} {
 		figure(out, prometheus.CounterValue, c.name, c.help, float64(c.n))
+	}
+	for _, c := range f.server.TLS() {
+		labels := []string{"version", c.Version, "suite", c.Suite, "key_exchange", c.Curve}
+		figure(out, prometheus.GaugeValue, "millrace_tls_connections", "Open connections with TLS, by what was agreed on.", float64(c.Open), labels...)
+		figure(out, prometheus.CounterValue, "millrace_tls_handshakes_total", "TLS handshakes, by what was agreed on.", float64(c.Handshakes), labels...)
+		figure(out, prometheus.CounterValue, "millrace_tls_handshakes_resumed_total", "Those that resumed a session.", float64(c.Resumed), labels...)
 	}
 }
 
@@ -96,7 +112,7 @@ func (f *figures) requests(out chan<- prometheus.Metric) {
 	}
 	for _, h := range []struct {
 		name, help string
-		h          *api.Histogram
+		h          *histogram.Histogram
 	}{
 		{"millrace_produce_seconds", "Time from the last byte of a Produce request to its response.", &f.api.ProduceLatency},
 		{"millrace_fetch_seconds", "Time that a Fetch request took, without waiting for records.", &f.api.FetchLatency},

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"millrace/base/clock"
@@ -15,10 +14,12 @@ import (
 	"millrace/base/kv"
 	"millrace/base/life"
 	"millrace/base/object"
+	"millrace/engine"
 	"millrace/express/catalog"
 	"millrace/express/controller"
 	"millrace/express/objectlog"
 	"millrace/express/partition"
+	"millrace/express/wal"
 )
 
 // DefaultMemory is what a broker stays within unless it is told otherwise, in bytes.
@@ -37,8 +38,11 @@ var ErrForeignStore = errors.New("node: object store and etcd belong to differen
 type Config struct {
 	ID     int32  // broker id, from 1
 	Zone   string // shown to clients as the rack; may be empty
-	Listen string // host:port of the PLAINTEXT listener, also what clients are told; port 0 takes any
+	Listen string // host:port of the PLAINTEXT listener, also what clients are told; port 0 takes any. Without Listeners only
 	Dir    string // of the broker's own: its lock and its log, or what it keeps of it at hand
+
+	// Listeners are all ways in, in the order in which DescribeConfigs names them; none: one, without TLS and login, at Listen.
+	Listeners []engine.Listener
 
 	// Log says where the cluster keeps its logs; "" is catalog.LogFile. With catalog.LogObject what a broker owns that is gone
 	// is taken over by the others.
@@ -73,9 +77,11 @@ type Config struct {
 type World struct {
 	KV      kv.KV
 	Objects object.Store
+	Keys    wal.Keys // that the log's files are encrypted with; nil: they are not. Objects encrypts by itself
 	FS      disk.FS
 	Clock   clock.Clock
 	Log     *slog.Logger
+	Secure  Secure
 	// Drain, where it is not nil, has the broker give away what it owns, with each value, and stay up.
 	Drain <-chan struct{}
 	// Hurry, where it is not nil, is closed when a stop shall not wait for other brokers any more.
@@ -115,15 +121,15 @@ func Run(ctx context.Context, cfg Config, w World) error {
 	}
 	// The listener is taken before anything is read, because an address in use
 	// is the likeliest fault; connections wait in the kernel until it is served.
-	listener, self, err := listen(ctx, cfg, w)
+	doors, err := listen(ctx, cfg, w)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	b, err := open(ctx, cfg, w, self, uint64(began.UnixNano()))
+	b, err := open(ctx, cfg, w, doors, uint64(began.UnixNano()))
 	if err != nil {
-		return errors.Join(err, listener.Close(), lock.Close())
+		return errors.Join(err, doors.close(), lock.Close())
 	}
-	w.Log.Info("broker is ready", "address", cfg.Listen, "partitions", len(b.registry.All()), "took_ms", w.Clock.Now().Sub(began).Milliseconds())
+	w.Log.Info("broker is ready", "address", doors.told(), "partitions", len(b.registry.All()), "took_ms", w.Clock.Now().Sub(began).Milliseconds())
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	handedOver := make(chan struct{})
@@ -144,7 +150,10 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "drain", Run: func(ctx context.Context) error { return b.drainWhenTold(ctx, w.Drain) }},
 		life.Actor{Name: "controller", Run: controller.New(controller.Config{Takes: cfg.Log == catalog.LogObject}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
-		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, listener) }},
+		life.Actor{Name: "guards", Run: b.runGuards},
+		life.Actor{Name: "network", Run: b.network.Run},
+		life.Actor{Name: "private listeners", Run: func(ctx context.Context) error { return b.runPrivate(ctx, cfg, w, doors) }},
+		life.Actor{Name: "listener", Run: func(ctx context.Context) error { return b.serve(ctx, doors) }},
 	)
 	stop()
 	<-handedOver
@@ -159,36 +168,6 @@ func (c Config) logDir() string {
 		return filepath.Join(c.Dir, "cache")
 	}
 	return filepath.Join(c.Dir, "wal")
-}
-
-// listen opens the listener and says under which address clients reach it.
-func listen(ctx context.Context, cfg Config, w World) (net.Listener, address, error) {
-	host, _, err := net.SplitHostPort(cfg.Listen)
-	if err != nil {
-		return nil, address{}, fmt.Errorf("%w: listen address %q: %w", ErrConfig, cfg.Listen, err)
-	}
-	open := w.Listen
-	if open == nil {
-		open = new(net.ListenConfig).Listen
-	}
-	l, err := open(ctx, "tcp", cfg.Listen)
-	if err != nil {
-		return nil, address{}, fmt.Errorf("listen: %w", err)
-	}
-	_, text, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return nil, address{}, errors.Join(err, l.Close())
-	}
-	port, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
-		return nil, address{}, errors.Join(err, l.Close())
-	}
-	return l, address{host: host, port: int32(port)}, nil
-}
-
-type address struct {
-	host string
-	port int32
 }
 
 // watchLog ends the broker when its log is dead: only a new start, which
@@ -207,12 +186,13 @@ func (b *broker) watchLog(ctx context.Context) error {
 }
 
 // serve answers clients until ctx ends, then lets what is in flight finish.
-func (b *broker) serve(ctx context.Context, l net.Listener) error {
+func (b *broker) serve(ctx context.Context, doors doors) error {
 	if err := b.catalog.Register(ctx); err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, doors.close())
 	}
+	close(b.registered)
 	served := make(chan error, 1)
-	go func() { served <- b.server.Serve(context.WithoutCancel(ctx), "PLAINTEXT", l) }()
+	go func() { served <- doors.serve(context.WithoutCancel(ctx), b.server) }()
 	select {
 	case err := <-served:
 		return err

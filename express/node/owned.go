@@ -25,8 +25,7 @@ func (e Engine) Owned(ctx context.Context, s engine.NodeSpec) (map[int32]int, er
 	if !ok {
 		return nil, errors.New("count of owners without a deadline")
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", s.Listen)
+	conn, err := e.dial(ctx, s)
 	if err != nil {
 		return nil, err
 	}

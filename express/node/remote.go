@@ -45,6 +45,23 @@ func (r *remote) owner(name string, index int32) int32 {
 	return t.Partitions[index].Owner
 }
 
+// presence asks other brokers whether they are there. It implements api.Presence.
+type presence struct {
+	*remote
+	heirs bool // others take what a broker owns that is gone
+}
+
+var _ api.Presence = presence{}
+
+// Silent implements api.Presence. Where nobody takes over what a broker owns that is not registered, nobody waits for it.
+func (p presence) Silent(ctx context.Context, brokers []int32, news <-chan struct{}) []int32 {
+	find := brokerOf(p.catalog)
+	return p.pool.Silent(ctx, slices.DeleteFunc(brokers, func(id int32) bool {
+		_, registered := find(id)
+		return !registered && !p.heirs
+	}), news)
+}
+
 // remoteMarkers writes markers wherever they belong. It implements coord.Markers.
 type remoteMarkers struct {
 	*remote

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"maps"
 	"strconv"
 	"time"
 
@@ -34,6 +34,7 @@ import (
 	"millrace/express/wal"
 	"millrace/kafka/server"
 	"millrace/kafka/topic"
+	"millrace/secure/network"
 )
 
 // clusterIDKey is the object that says which cluster the store belongs to.
@@ -85,6 +86,10 @@ type broker struct {
 	endRooms     context.CancelFunc // ends loads, removals and marker writes
 	manifests    *manifest.Store
 	replicas     *replica.Reader
+	network      *network.View
+	guards       *guards
+	privateKick  chan struct{} // capacity 1: the rules of the network have changed
+	registered   chan struct{} // closed when the cluster knows of the broker
 }
 
 // budget is how a broker's memory is given out. What is left is for the
@@ -113,14 +118,14 @@ func shares(memory int64) budget {
 
 // open builds the rooms from the ground up; see the package comment for the
 // order. What was opened is closed again where it fails.
-func open(ctx context.Context, cfg Config, w World, self address, incarnation uint64) (_ *broker, err error) {
+func open(ctx context.Context, cfg Config, w World, self doors, incarnation uint64) (_ *broker, err error) {
 	share := shares(cfg.Memory)
 	slabs, err := slab.New(slab.Config{RetainBytes: share.kept, RetainPerClass: share.kept / 2})
 	if err != nil {
 		return nil, err
 	}
 	rooms, endRooms := context.WithCancel(context.WithoutCancel(ctx))
-	b := &broker{logger: w.Log, clock: w.Clock, endRooms: endRooms, unfollow: func() {}}
+	b := &broker{logger: w.Log, clock: w.Clock, endRooms: endRooms, unfollow: func() {}, privateKick: make(chan struct{}, 1), registered: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
@@ -129,6 +134,9 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 	b.manifests = manifest.NewStore(w.KV, w.Objects, cfg.Prefix+"manifests/", w.Log)
 	pointers, err := b.openStorage(ctx, cfg, w, self, slabs, incarnation, share)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.openGuards(ctx, cfg, w, self); err != nil {
 		return nil, err
 	}
 	if err := b.catalog.Claim(ctx); err != nil {
@@ -176,14 +184,14 @@ func open(ctx context.Context, cfg Config, w World, self address, incarnation ui
 // neither needs the other. The claim, which comes later, reads the catalog anew. Where the log is in the object store there is
 // nothing to recover; it is made when the catalog has said that this broker belongs there.
 func (b *broker) openStorage(
-	ctx context.Context, cfg Config, w World, self address, slabs *slab.Pool, incarnation uint64, share budget,
+	ctx context.Context, cfg Config, w World, self doors, slabs *slab.Pool, incarnation uint64, share budget,
 ) (pointers []topic.Partition, err error) {
 	parent := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	config := wal.Config{
 		Dir: cfg.logDir(), Broker: cfg.ID, Incarnation: incarnation, FileSize: cfg.LogFileSize, QueueBytes: share.queue,
 	}
-	world := wal.World{FS: w.FS, Clock: w.Clock, Log: w.Log, Slabs: slabs}
+	world := wal.World{FS: w.FS, Clock: w.Clock, Log: w.Log, Slabs: slabs, Keys: w.Keys}
 	if cfg.Log != catalog.LogObject {
 		g.Go(func() (err error) {
 			b.log, err = wal.Open(ctx, config, world)
@@ -191,7 +199,7 @@ func (b *broker) openStorage(
 		})
 	}
 	g.Go(func() (err error) {
-		me := catalog.Broker{ID: cfg.ID, Incarnation: incarnation, Host: self.host, Port: self.port, Rack: cfg.Zone}
+		me := self.broker(cfg.ID, incarnation, cfg.Zone)
 		b.catalog, err = catalog.Open(ctx, catalog.Config{
 			Prefix: cfg.Prefix + "catalog/", Self: me, Static: facts(cfg, self), Log: cfg.Log, LeaseTTL: cfg.LeaseTTL,
 		}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log})
@@ -201,6 +209,7 @@ func (b *broker) openStorage(
 		pointers, err = b.manifests.Partitions(ctx)
 		return err
 	})
+	g.Go(func() error { return b.openNetwork(ctx, cfg, w, self) })
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
@@ -251,16 +260,16 @@ func checkStore(ctx context.Context, objects object.Store, cluster string) error
 }
 
 // facts are what DescribeConfigs shows of this broker and nobody can change.
-func facts(cfg Config, self address) map[string]string {
+func facts(cfg Config, self doors) map[string]string {
 	id := strconv.Itoa(int(cfg.ID))
-	listener := "PLAINTEXT://" + net.JoinHostPort(self.host, strconv.Itoa(int(self.port)))
 	f := map[string]string{
 		"max.connections": strconv.Itoa(cfg.MaxConnections), "max.connections.per.ip": strconv.Itoa(cfg.MaxConnectionsPerIP),
-		"broker.id": id, "node.id": id, "listeners": listener, "advertised.listeners": listener, "log.dirs": cfg.Dir,
+		"broker.id": id, "node.id": id, "log.dirs": cfg.Dir,
 	}
 	if cfg.Zone != "" {
 		f["broker.rack"] = cfg.Zone
 	}
+	maps.Copy(f, self.facts())
 	return f
 }
 
@@ -322,7 +331,7 @@ func (b *broker) openCoordinators(ctx context.Context, w World) error {
 	b.remote = &remote{
 		self: b.catalog.Self().ID, catalog: b.catalog,
 		pool: peer.New(ctx, peer.Config{ClientID: "millrace-broker-" + strconv.Itoa(int(b.catalog.Self().ID))},
-			peer.World{Broker: brokerOf(b.catalog), Dial: w.Dial, Log: w.Log}),
+			peer.World{Broker: brokerOf(b.catalog), Dial: w.Dial, DialInternal: w.dialInternal(), Log: w.Log}),
 	}
 	transactions, err := coord.NewTransactions(ctx, coord.TransactionConfig{
 		Partitions: b.partitionsOf(topic.TransactionState, b.catalog.BrokerSettings().TransactionTopicPartitions),
@@ -378,10 +387,12 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	if cfg.Metrics != "" {
 		receiver = telemetry.New(w.Clock, b.catalog.Subscriptions, series)
 	}
-	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, api.World{
+	world := api.World{
 		Catalog: b.catalog, Partitions: b.registry, Replicas: b.replicas, Groups: b.coordinators.groups, Clock: w.Clock, Log: w.Log,
 		Leads: b.leads, Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
-		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares,
+		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares, Presence: presence{b.remote, b.logs != nil},
+		Door: b.guards.door, Listener: b.guards.listener, Users: b.guards.users, Authorizer: b.guards.judge, ACLs: b.guards.acls, Trail: b.guards.cfg.Trail,
+		Identify: w.Secure.Identify, Read: b.guards.read,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
 			if err != nil {
@@ -389,18 +400,20 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 			}
 			return -1, int64(free)
 		},
-	})
+	}
+	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, world)
 	if err != nil {
 		return err
 	}
 	b.server, err = server.New(server.Config{
 		InFlightBytes: share.frames, MaxConnections: cfg.MaxConnections, MaxConnectionsPerIP: cfg.MaxConnectionsPerIP,
-	}, a, server.World{Log: w.Log, Clock: w.Clock, Slabs: slabs})
+	}, a, server.World{Log: w.Log, Clock: w.Clock, Slabs: slabs, Filter: b.network, HandshakeFailed: b.guards.handshakeFailed})
 	if err != nil {
 		return err
 	}
 	b.figures = &figures{
 		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), telemetry: receiver, series: series,
+		logins:     b.guards.door.Metrics(),
 		partitions: func() int { return len(b.registry.All()) }, sharing: b.coordinators.sharing, audit: b.audit.Stats,
 	}
 	return nil

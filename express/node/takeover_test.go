@@ -280,6 +280,14 @@ func (l *seeming) Deadline() time.Time {
 	return l.Lease.Deadline()
 }
 
+// Close is not heard of a broker that is cut off: its lease runs out.
+func (l *seeming) Close(ctx context.Context) error {
+	if l.w.isCut() {
+		return errCut
+	}
+	return l.Lease.Close(ctx)
+}
+
 // many is how many partitions TestManyPartitionsAreTakenOver has; 10,000 is the figure that is told.
 var many = flag.Int("partitions", 300, "partitions that are taken over at once, over etcd and files")
 

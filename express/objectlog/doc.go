@@ -37,6 +37,9 @@
 // L10: Memory is bounded: a Writer holds what it was given by Put, which wal bounds; a Replay 64 MiB of objects that were fetched
 // ahead, or one object that is larger.
 //
+// L11: Survey, which goes by objects alone, gives for each log a first at or below which nothing that is needed was deleted and above
+// which nothing that is needed lies behind a gap: a Seal from there on meets the log's end.
+//
 // What a store must do is in base/object: conditional creation (O2) and no lost writes (O1). That a listing is current (O3) is not
 // relied on. The writer relies on nobody else using its ID; the incarnation is unique for that.
 //
@@ -46,5 +49,6 @@
 // The format is described in docs/formats/objectlog.md.
 //
 // Files: id.go (names and keys), store.go (Store, errors), record.go (what kv holds), format.go (bytes), writer.go (in flight, order,
-// lease), put.go (one group, its attempts), trim.go (Trim), seal.go, replay.go, sweep.go.
+// lease), put.go (one group, its attempts), trim.go (Trim), seal.go, replay.go, sweep.go,
+// survey.go.
 package objectlog

@@ -34,9 +34,9 @@ type conn struct {
 }
 
 func dial(
-	ctx context.Context, dialer func(ctx context.Context, network, address string) (net.Conn, error), b catalog.Broker, clientID string,
+	ctx context.Context, dialer func(ctx context.Context, network, address string) (net.Conn, error), at catalog.Endpoint, clientID string,
 ) (*conn, error) {
-	nc, err := dialer(ctx, "tcp", net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	nc, err := dialer(ctx, "tcp", net.JoinHostPort(at.Host, strconv.Itoa(int(at.Port))))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

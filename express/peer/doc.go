@@ -1,11 +1,11 @@
 // Package peer asks the other brokers of the cluster what only they can answer: to end a transaction on their partitions, whether
-// a partition is part of a transaction that they coordinate, for the state of share-partitions that they keep, and for the ends of
-// their partitions.
+// a partition is part of a transaction that they coordinate, for the state of share-partitions that they keep, for the ends of
+// their partitions, and whether they are there.
 //
 // Flow: a call -> the lane of its broker and kind -> one request with all calls that have gathered -> the broker -> an answer for
 // each call. A lane is one goroutine and one connection with one request at a time; what comes meanwhile shares the next request, so
 // many calls cost few round trips. Requests are Kafka's own, to the listener that clients use: WriteTxnMarkers, AddPartitionsToTxn,
-// Initialize-, Read-, Write-, Delete- and ReadSummary-ShareGroupState, ListOffsets. Who owns what, and what to do when a broker does
+// Initialize-, Read-, Write-, Delete- and ReadSummary-ShareGroupState, ListOffsets, ApiVersions. Who owns what, and what to do when a broker does
 // not own it any more, is the caller's: the broker's codes are passed on as they are.
 //
 //	lane: idle ──call──> connecting ──> asking ──answered──> idle ──nothing for long, or the broker has gone──> gone
@@ -25,10 +25,13 @@
 //   - PE5: A connection is only used for the incarnation of the broker that it was made for.
 //   - PE6: An answer that is not of the shape of its request answers no call: the connection is closed, and the calls fail.
 //   - PE7: After Close there is no goroutine and no connection.
+//   - PE8: Whoever asks Silent knows of a broker's end at most one answer late: it is heard from after it was asked about, or named.
+//   - PE9: A silence is waited for at most Config.Silence, all who ask taken together, however often they ask; it ends with an
+//     answer, or with another incarnation.
 //
-// Concurrency: Pool is safe for concurrent use. Pool.mu protects the table of lanes and their queues; it is not held while anything
-// blocks, nor while an answer is given.
+// Concurrency: Pool is safe for concurrent use. Pool.mu protects the table of lanes and their queues, Pool.quiet the silences; neither
+// is held while anything blocks, nor while an answer is given.
 //
-// Files: pool.go (lanes and their calls), lane.go (the goroutine of a lane), conn.go (a connection), markers.go, verify.go, share.go
-// and latest.go (the kinds of calls).
+// Files: pool.go (lanes and their calls), lane.go (the goroutine of a lane), conn.go (a connection), markers.go, verify.go, share.go,
+// latest.go and presence.go (the kinds of calls).
 package peer

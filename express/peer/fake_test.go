@@ -24,6 +24,7 @@ type fakes struct {
 	answer   func(broker int32, q kmsg.Request) kmsg.Response // nil response: none; set before the first call
 	mangle   func(frame []byte) []byte                        // nil: as it is
 	requests []kmsg.Request                                   // as they came
+	down     map[int32]bool                                   // refuse connections
 	dials    int
 	open     int // connections
 	serving  sync.WaitGroup
@@ -55,6 +56,23 @@ func (f *fakes) restart(id int32) {
 	f.brokers[id] = b
 }
 
+// say changes what brokers answer.
+func (f *fakes) say(answer func(broker int32, q kmsg.Request) kmsg.Response) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = answer
+}
+
+// kill has a broker refuse connections, and ends the one that it answers next; it stays registered.
+func (f *fakes) kill(id int32, dead bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down == nil {
+		f.down = map[int32]bool{}
+	}
+	f.down[id] = dead
+}
+
 func (f *fakes) remove(id int32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -76,6 +94,9 @@ func (f *fakes) dial(_ context.Context, _, address string) (net.Conn, error) {
 	defer f.mu.Unlock()
 	f.dials++
 	for id := range f.brokers {
+		if f.down[id] {
+			continue
+		}
 		if port == string(rune('0'+id)) {
 			ours, theirs := net.Pipe()
 			f.open++
@@ -189,6 +210,8 @@ func agree(_ int32, q kmsg.Request) kmsg.Response {
 			r.Topics = append(r.Topics, topic)
 		}
 		return r
+	case *kmsg.ApiVersionsRequest:
+		return q.ResponseKind()
 	default:
 		return agreeOnState(q)
 	}

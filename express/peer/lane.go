@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func (l *lane[C]) serve(ctx context.Context, calls []C) {
 	}
 	l.hangUp()
 	first := l.pause == 0
-	l.pause = min(max(2*l.pause, l.pool.cfg.MinPause), l.pool.cfg.MaxPause)
+	l.pause = min(max(2*l.pause, l.pool.cfg.MinPause), cmp.Or(l.kind.pause, l.pool.cfg.MaxPause))
 	if ctx.Err() != nil {
 		err = ErrClosed
 	} else {
@@ -148,7 +149,7 @@ func (l *lane[C]) together(calls []C) int {
 
 // ask sends one request and gives its calls their answers, or none and says why.
 func (l *lane[C]) ask(ctx context.Context, calls []C) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(max(l.kind.patience, 1))*l.pool.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, l.within(time.Duration(max(l.kind.patience, 1))))
 	defer cancel()
 	r, err := l.conn.ask(ctx, l.kind.ask(calls))
 	if err != nil {
@@ -170,7 +171,7 @@ var errNotRegistered = errors.New("it is not registered")
 func (l *lane[C]) connect(ctx context.Context) error {
 	b, ok := l.pool.world.Broker(l.broker)
 	if l.conn != nil {
-		if ok && b.Incarnation == l.made.Incarnation && b.Host == l.made.Host && b.Port == l.made.Port {
+		if ok && b.Incarnation == l.made.Incarnation && l.pool.at(b) == l.pool.at(l.made) {
 			return nil
 		}
 		l.hangUp()
@@ -188,14 +189,22 @@ func (l *lane[C]) connect(ctx context.Context) error {
 	if !ok {
 		return errNotRegistered
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.pool.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, l.within(1))
 	defer cancel()
-	c, err := dial(ctx, l.pool.world.Dial, b, l.pool.cfg.ClientID)
+	c, err := dial(ctx, l.pool.dialer(b), l.pool.at(b), l.pool.cfg.ClientID)
 	if err != nil {
 		return err
 	}
 	l.conn, l.made = c, b
 	return nil
+}
+
+// within bounds a connect or a request.
+func (l *lane[C]) within(times time.Duration) time.Duration {
+	if l.kind.within != nil {
+		return l.kind.within(l.pool.cfg)
+	}
+	return times * l.pool.cfg.Timeout
 }
 
 func (l *lane[C]) hangUp() {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/base/clock"
 	"millrace/express/catalog"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	Idle     time.Duration // without a call, after which a connection is closed; default 30 s
 	MinPause time.Duration // before a connect that follows a failure; default 50 ms, doubled by each further one
 	MaxPause time.Duration // the most it grows to; default 1 s. Each pause is made shorter by up to a half, at random
+	Patience time.Duration // how long Silent waits for an answer; default 1 s
+	Silence  time.Duration // how long a broker may be silent before Silent waits for it no more; default 4 s
 }
 
 // World is what peer touches outside itself. Broker is needed.
@@ -37,7 +40,11 @@ type World struct {
 	Broker func(id int32) (catalog.Broker, bool)
 	// Dial connects; nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Log  *slog.Logger // nil: nothing is logged
+	// DialInternal connects to the internal listener of a broker that has one, and shows who we are; nil: we have nothing to show,
+	// and all are reached where clients reach them.
+	DialInternal func(ctx context.Context, network, address string) (net.Conn, error)
+	Log          *slog.Logger // nil: nothing is logged
+	Clock        clock.Clock  // tells since when a broker is silent; nil: the machine's
 }
 
 // Pool has the connections to other brokers. Make one with New. Methods that take a broker's id may be called for this broker too,
@@ -55,6 +62,10 @@ type Pool struct {
 	verifies map[int32]*lane[*verifying]
 	states   map[int32]*lane[*stating]
 	latests  map[int32]*lane[*latesting]
+	hearings map[int32]*lane[*hearing]
+
+	quiet    sync.Mutex // guards silences; never held with mu, nor over a call
+	silences map[int32]silence
 }
 
 // New returns a Pool without connections. Its work ends with ctx, or by Close.
@@ -71,6 +82,7 @@ func New(ctx context.Context, cfg Config, w World) *Pool {
 	}{
 		{&cfg.Timeout, 10 * time.Second}, {&cfg.Idle, 30 * time.Second},
 		{&cfg.MinPause, 50 * time.Millisecond}, {&cfg.MaxPause, time.Second},
+		{&cfg.Patience, time.Second}, {&cfg.Silence, 4 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.def
@@ -82,13 +94,33 @@ func New(ctx context.Context, cfg Config, w World) *Pool {
 	if w.Log == nil {
 		w.Log = slog.New(slog.DiscardHandler)
 	}
+	if w.Clock == nil {
+		w.Clock = clock.System{}
+	}
 	p := &Pool{
 		cfg: cfg, world: w,
 		markers: map[int32]*lane[*marking]{}, verifies: map[int32]*lane[*verifying]{},
 		states: map[int32]*lane[*stating]{}, latests: map[int32]*lane[*latesting]{},
+		hearings: map[int32]*lane[*hearing]{}, silences: map[int32]silence{},
 	}
 	p.life, p.end = context.WithCancel(ctx)
 	return p
+}
+
+// at is where we reach a broker.
+func (p *Pool) at(b catalog.Broker) catalog.Endpoint {
+	if e, ok := b.At(catalog.Internal); ok && p.world.DialInternal != nil {
+		return e
+	}
+	return catalog.Endpoint{Host: b.Host, Port: b.Port}
+}
+
+// dialer is how.
+func (p *Pool) dialer(b catalog.Broker) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if p.at(b).Listener == catalog.Internal {
+		return p.world.DialInternal
+	}
+	return p.world.Dial
 }
 
 // Close fails all calls, closes all connections and waits for what the Pool has started. It may be called again.
@@ -106,6 +138,10 @@ type kind[C any] struct {
 	most int // calls in one request
 	// patience is how often Config.Timeout a request may take; 0: once.
 	patience int
+	// within is how long a connect, and a request, may take; nil: patience times Config.Timeout.
+	within func(Config) time.Duration
+	// pause is the most that is waited before a connect that follows a failure; 0: Config.MaxPause.
+	pause time.Duration
 	// same says whether two calls may share a request; nil: any two.
 	same func(a, b C) bool
 	// ask makes the request of some calls.

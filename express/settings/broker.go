@@ -9,6 +9,8 @@ import (
 // Broker is the effective broker configuration. Immutable once made; safe for concurrent use. Durations
 // are milliseconds.
 type Broker struct {
+	AllowEveryone                bool              // allow.everyone.if.no.acl.found; default true, as MSK
+	MaxReauthMs                  int64             // connections.max.reauth.ms; default 0: logins hold as long as their connection, or their credentials
 	AutoCreateTopics             bool              // auto.create.topics.enable; default false, as MSK
 	DeleteTopics                 bool              // delete.topic.enable; default true
 	NumPartitions                int32             // num.partitions; default 1
@@ -97,6 +99,8 @@ func ParseLayers(l Layers) (*Broker, error) {
 }
 
 func (b *Broker) read(v *values) {
+	b.AllowEveryone = v.flag("allow.everyone.if.no.acl.found")
+	b.MaxReauthMs = v.number("connections.max.reauth.ms")
 	b.AutoCreateTopics = v.flag("auto.create.topics.enable")
 	b.DeleteTopics = v.flag("delete.topic.enable")
 	b.NumPartitions = int32(v.number("num.partitions"))

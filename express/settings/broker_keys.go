@@ -19,6 +19,8 @@ const (
 const (
 	msPerMinute = 60 * 1000
 	msPerHour   = 60 * msPerMinute
+
+	mostReauthMs = 100 * 365 * 24 * msPerHour // as nanoseconds it is still a number
 )
 
 // brokerKeys is every broker configuration that means something here, by name. Keys with fact set are told by the process;
@@ -26,6 +28,8 @@ const (
 var brokerKeys = []key{
 	{Definition: Definition{Name: "advertised.listeners", Type: TypeList, ReadOnly: true,
 		Doc: "The addresses that clients are told to connect to."}, fact: true},
+	{Definition: Definition{Name: "allow.everyone.if.no.acl.found", Type: TypeBoolean, Default: "true",
+		Doc: "Whether what no ACL names is open to everybody. On by default, as in Amazon MSK."}},
 	{Definition: Definition{Name: "auto.create.topics.enable", Type: TypeBoolean, Default: "false",
 		Doc: "Whether asking for an unknown topic creates it. Off by default, as in Amazon MSK."}},
 	{Definition: Definition{Name: keyBrokerID, Type: TypeInt, Default: "-1", ReadOnly: true,
@@ -42,6 +46,8 @@ var brokerKeys = []key{
 		Doc: "The default of the topic configuration of the same name."}, min: -131072, max: 22},
 	{Definition: Definition{Name: "connections.max.idle.ms", Type: TypeLong, Default: "600000", ReadOnly: true,
 		Doc: "A connection without traffic is closed after this many milliseconds."}},
+	{Definition: Definition{Name: "connections.max.reauth.ms", Type: TypeLong, Default: "0",
+		Doc: "A connection with a SASL login must log in again after this many milliseconds, or is closed; 0: after none."}, min: 0, max: mostReauthMs},
 	{Definition: Definition{Name: "default.replication.factor", Type: TypeInt, Default: "3",
 		Doc: "The replication factor of topics created without one. 3 as in Amazon MSK; it is accepted whatever the number of brokers."}, min: 1},
 	{Definition: Definition{Name: "delete.topic.enable", Type: TypeBoolean, Default: "true",

@@ -13,7 +13,7 @@
 // S2: A fault names the key, the value and the bounds; all faults of one map are reported together.
 // S3: Defaults are those of Apache Kafka 4, save those listed below.
 //
-// Where Amazon MSK differs we follow it: auto.create.topics.enable=false, default.replication.factor=3,
+// Where Amazon MSK differs we follow it: auto.create.topics.enable=false, allow.everyone.if.no.acl.found=true, default.replication.factor=3,
 // min.insync.replicas=2 (stored and shown only: express has no replicas of its own, an acknowledged
 // record is as durable as the log's store). Our own: log.cleaner.dedupe.buffer.size=32 MiB, for the memory
 // budget; remote.storage.enable=true is refused, since express tiers by itself; more broker keys can be
