@@ -284,7 +284,7 @@ type goal struct {
 }
 
 func newGoal(ctx context.Context, admin *kadm.Client, f consumeFlags) (*goal, error) {
-	ends, err := admin.ListEndOffsets(ctx, f.topic)
+	ends, err := client.Offsets(ctx, admin.ListEndOffsets, f.topic)
 	if err != nil {
 		return nil, fmt.Errorf("list end offsets of %s: %w", f.topic, err)
 	}
@@ -312,7 +312,7 @@ func newGoal(ctx context.Context, admin *kadm.Client, f consumeFlags) (*goal, er
 
 // assignAll makes every partition ours, for reading without a group.
 func (g *goal) assignAll(ctx context.Context, from string) error {
-	starts, err := g.admin.ListStartOffsets(ctx, g.topic)
+	starts, err := client.Offsets(ctx, g.admin.ListStartOffsets, g.topic)
 	if err != nil {
 		return fmt.Errorf("list start offsets of %s: %w", g.topic, err)
 	}
@@ -350,7 +350,7 @@ func (g *goal) startsOf(ctx context.Context, start kgo.Offset, first map[int32]i
 			first[p] = max(first[p], o.Offset)
 		}
 	case start != kgo.NewOffset().AtStart():
-		found, err := g.admin.ListOffsetsAfterMilli(ctx, o.Offset, g.topic)
+		found, err := client.Offsets(ctx, after(g.admin, o.Offset), g.topic)
 		if err != nil {
 			return fmt.Errorf("list offsets of %s by time: %w", g.topic, err)
 		}
@@ -365,8 +365,8 @@ func (g *goal) startsOf(ctx context.Context, start kgo.Offset, first map[int32]i
 
 // assigned asks where the group stands in the partitions that became ours.
 func (g *goal) assigned(ctx context.Context, _ *kgo.Client, now map[string][]int32) {
-	committed, err := g.admin.FetchOffsets(ctx, g.group)
-	starts, startErr := g.admin.ListStartOffsets(ctx, g.topic)
+	committed, err := client.Again(ctx, func(ctx context.Context) (kadm.OffsetResponses, error) { return g.admin.FetchOffsets(ctx, g.group) })
+	starts, startErr := client.Offsets(ctx, g.admin.ListStartOffsets, g.topic)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.startErr = errors.Join(err, startErr)

@@ -14,5 +14,5 @@ type verbs struct{ *terminal.IO }
 // Commands are the verbs, which use io while they run.
 func Commands(io *terminal.IO) []*cobra.Command {
 	a := &verbs{io}
-	return []*cobra.Command{a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.groupCommand()}
+	return []*cobra.Command{a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.groupCommand(), a.userCommand()}
 }

@@ -14,6 +14,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/cmd/terminal"
+	"millrace/kafka/client"
 )
 
 func (a *verbs) groupCommand() *cobra.Command {
@@ -73,7 +74,7 @@ func (a *verbs) groupList() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
-				groups, err := c.ListGroups(cmd.Context())
+				groups, err := client.Again(cmd.Context(), func(ctx context.Context) (kadm.ListedGroups, error) { return c.ListGroups(ctx) })
 				if err != nil {
 					return fmt.Errorf("list groups: %w", err)
 				}
@@ -98,7 +99,7 @@ func (a *verbs) groupDescribe() *cobra.Command {
 		ValidArgsFunction: a.groupNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
-				lags, err := c.Lag(cmd.Context(), names...)
+				lags, err := lagsOf(cmd.Context(), c, names)
 				if err != nil {
 					return fmt.Errorf("describe groups: %w", err)
 				}
@@ -112,6 +113,22 @@ func (a *verbs) groupDescribe() *cobra.Command {
 				return a.printGroups(rows)
 			})
 		},
+	}
+}
+
+// lagsOf asks again while a coordinator or a leader is away. What is wrong with a group in the end is with the group.
+func lagsOf(ctx context.Context, c *kadm.Client, names []string) (lags kadm.DescribedGroupLags, fault error) {
+	lags, _ = client.Again(ctx, func(ctx context.Context) (kadm.DescribedGroupLags, error) {
+		lags, fault = c.Lag(ctx, names...)
+		return lags, errors.Join(fault, lags.Error())
+	})
+	return lags, fault
+}
+
+// after lists the offsets of the first records at or after a time, in ms.
+func after(c *kadm.Client, millis int64) func(context.Context, ...string) (kadm.ListedOffsets, error) {
+	return func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+		return c.ListOffsetsAfterMilli(ctx, millis, topics...)
 	}
 }
 
@@ -206,7 +223,7 @@ func (a *verbs) resetGroup(ctx context.Context, c *kadm.Client, group string, on
 	if err != nil {
 		return err
 	}
-	committed, err := c.FetchOffsets(ctx, group)
+	committed, err := client.Again(ctx, func(ctx context.Context) (kadm.OffsetResponses, error) { return c.FetchOffsets(ctx, group) })
 	if err != nil {
 		return fmt.Errorf("read offsets of group %s: %w", group, err)
 	}
@@ -252,7 +269,7 @@ func (a *verbs) resetGroup(ctx context.Context, c *kadm.Client, group string, on
 }
 
 func commitReset(ctx context.Context, c *kadm.Client, group string, offsets kadm.Offsets) error {
-	described, err := c.DescribeGroups(ctx, group)
+	described, err := client.Again(ctx, func(ctx context.Context) (kadm.DescribedGroups, error) { return c.DescribeGroups(ctx, group) })
 	if err != nil {
 		return fmt.Errorf("describe group %s: %w", group, err)
 	}
@@ -298,13 +315,13 @@ func resetTargets(ctx context.Context, c *kadm.Client, topics []string, start kg
 	var err error
 	switch {
 	case start == kgo.NewOffset().AtStart():
-		listed, err = c.ListStartOffsets(ctx, topics...)
+		listed, err = client.Offsets(ctx, c.ListStartOffsets, topics...)
 	case start == kgo.NewOffset().AtEnd():
-		listed, err = c.ListEndOffsets(ctx, topics...)
+		listed, err = client.Offsets(ctx, c.ListEndOffsets, topics...)
 	case start == kgo.NewOffset().At(o.Offset):
 		return clamped(ctx, c, topics, o.Offset)
 	default:
-		listed, err = c.ListOffsetsAfterMilli(ctx, o.Offset, topics...)
+		listed, err = client.Offsets(ctx, after(c, o.Offset), topics...)
 	}
 	if err == nil {
 		err = listed.Error()
@@ -316,8 +333,8 @@ func resetTargets(ctx context.Context, c *kadm.Client, topics []string, start kg
 }
 
 func clamped(ctx context.Context, c *kadm.Client, topics []string, at int64) (kadm.ListedOffsets, error) {
-	starts, err := c.ListStartOffsets(ctx, topics...)
-	ends, endErr := c.ListEndOffsets(ctx, topics...)
+	starts, err := client.Offsets(ctx, c.ListStartOffsets, topics...)
+	ends, endErr := client.Offsets(ctx, c.ListEndOffsets, topics...)
 	if err := errors.Join(err, endErr, starts.Error(), ends.Error()); err != nil {
 		return nil, fmt.Errorf("list offsets: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"millrace/cmd/terminal"
+	"millrace/kafka/client"
 )
 
 func (a *verbs) topicCommand() *cobra.Command {
@@ -222,15 +223,15 @@ func describeTopics(ctx context.Context, c *kadm.Client, names []string) ([]topi
 		}
 		return nil, err
 	}
-	starts, err := c.ListStartOffsets(ctx, names...)
+	starts, err := client.Offsets(ctx, c.ListStartOffsets, names...)
 	if err != nil {
 		return nil, fmt.Errorf("list start offsets: %w", err)
 	}
-	ends, err := c.ListEndOffsets(ctx, names...)
+	ends, err := client.Offsets(ctx, c.ListEndOffsets, names...)
 	if err != nil {
 		return nil, fmt.Errorf("list end offsets: %w", err)
 	}
-	configs, err := c.DescribeTopicConfigs(ctx, names...)
+	configs, err := client.Again(ctx, func(ctx context.Context) (kadm.ResourceConfigs, error) { return c.DescribeTopicConfigs(ctx, names...) })
 	if err != nil {
 		return nil, fmt.Errorf("describe configuration: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"millrace/agent"
 	"millrace/base/disk"
 	"millrace/base/life"
+	"millrace/cmd/api"
 	"millrace/cmd/terminal"
 	"millrace/engine"
 )
@@ -29,6 +30,8 @@ type agentConfig struct {
 	listen   string
 	ports    string
 	insecure bool
+	secure   bool
+	ship     string // where copies of the audit trail go; empty: nowhere
 }
 
 func (a *app) agentCommand() *cobra.Command {
@@ -72,6 +75,10 @@ its brokers wait for, /metrics is for Prometheus.`,
 	flags.StringVar(&cfg.host.data, "data", "millrace-data", "directory for the brokers' logs and what they print")
 	flags.StringVar(&cfg.host.store, "store", "", "object store as this host reaches it, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: that of millrace serve")
 	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8481", "loopback address of /healthz, /readyz and /metrics")
+	flags.StringVar(&cfg.host.public, "public", "", "IP or name of this host at which its brokers listen in public too, for those who log in")
+	flags.StringVar(&cfg.ship, "audit-ship", "", shipUsage)
+	kmsFlag(flags, &cfg.host.kms)
+	flags.BoolVar(&cfg.secure, "secure", false, "run only brokers that ask everybody who they are; on loopback others, too")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow brokers without login on an address other than loopback")
 	return cmd
 }
@@ -92,12 +99,16 @@ func (c *agentConfig) validate() error {
 	if c.host.advertise == "" {
 		fault("--advertise must not be empty")
 	}
-	faults = append(faults, checkHost(c.host.name, c.host.zone, c.host.advertise, c.insecure)...)
+	faults = append(faults, checkHost(c.host.name, c.host.zone, c.host.advertise, c.insecure || c.secure)...)
+	c.host.guarded = !c.insecure
 	if c.host.data == "" {
 		fault("--data must not be empty")
 	}
-	if host, _, err := net.SplitHostPort(c.listen); err != nil || !loopback(host) {
+	if host, _, err := net.SplitHostPort(c.listen); err != nil || !api.Loopback(host) {
 		fault("--listen %q: use HOST:PORT with a loopback address", c.listen)
+	}
+	if err := checkShip(c.ship); err != nil {
+		faults = append(faults, err)
 	}
 	if c.host.store != "" {
 		if err := checkStore(c.host.store); err != nil {
@@ -143,7 +154,7 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 	}
 	defer terminal.CloseInto(&err, lock)
 	defer func() { err = cleanStop(ctx, err) }()
-	if cfg.insecure && !loopback(cfg.host.advertise) {
+	if cfg.insecure && !api.Loopback(cfg.host.advertise) {
 		log.Warn("brokers without login may be reached from other hosts", "address", cfg.host.advertise)
 	}
 	var lc net.ListenConfig
@@ -165,13 +176,15 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 		return err
 	}
 	defer terminal.CloseInto(&err, store)
-	host, err := openAgent(ctx, cfg.host, store, fs, log)
+	host, shown, err := openAgent(ctx, cfg.host, store, fs, log)
 	if err != nil {
 		return err
 	}
 	log.Info("host has joined", "host", cfg.host.name, "zone", cfg.host.zone, "address", cfg.host.advertise, "status", "http://"+cfg.listen, "data", cfg.host.data)
 	return life.Run(ctx,
 		life.Actor{Name: "status", Run: func(ctx context.Context) error { return serveHTTP(ctx, listener, hostStatus(host), log) }},
+		life.Actor{Name: "certificate", Run: shown.Run},
+		life.Actor{Name: "trails", Run: hostTrails{cfg.host, cfg.ship, store, fs, log}.Run},
 		life.Actor{Name: "agent", Run: host.Run, Grace: time.Minute},
 	)
 }

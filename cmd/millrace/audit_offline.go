@@ -7,6 +7,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/cmd/operate"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/express/audit"
@@ -19,23 +20,27 @@ func (a *app) auditOffline(ctx context.Context, cfg auditConfig, rate int64, lim
 	if !limited {
 		rate = 0 // nobody else is at work
 	}
-	log, fs := a.quietLogger(), disk.OS("")
+	log, fs := a.QuietLogger(), disk.OS("")
 	if cfg.data != "" {
 		if cfg.data, err = filepath.Abs(cfg.data); err != nil {
 			return err
 		}
 	}
-	stores, err := openEtcd(ctx, cfg.data, cfg.etcd, fs, log)
+	stores, err := openEtcd(ctx, cfg.data, etcdConfig{urls: cfg.etcd}, fs, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stores.close()) }()
-	objects, err := stores.open(ctx, storeOf(cfg.data, cfg.store), defaultCluster, fs)
+	ring, err := stores.ring(ctx, stores.kv, defaultCluster, cfg.kms, cfg.data, fs, log)
+	if err != nil {
+		return err
+	}
+	objects, err := stores.open(ctx, storeOf(cfg.data, cfg.store), defaultCluster, fs, ring)
 	if err != nil {
 		return err
 	}
 	prefix := control.Prefix(defaultCluster)
-	line := &statusLine{out: a.ErrOut, live: terminal.IsTerminal(a.ErrOut)}
+	line := a.StatusLine()
 	pass, err := audit.Offline(ctx, audit.Stored{
 		Records: func(ctx context.Context) (map[topic.Partition]audit.Record, error) {
 			return audit.StoredRecords(ctx, stores.kv, prefix)
@@ -43,12 +48,12 @@ func (a *app) auditOffline(ctx context.Context, cfg auditConfig, rate int64, lim
 		Manifests: manifest.NewStore(stores.kv, objects, prefix+"manifests/", log),
 		Objects:   objects, Clock: clock.System{}, Log: log, Rate: rate,
 		Progress: func(p *audit.Pass) {
-			line.show("%d of %d partitions, %s read", p.Checked+p.Skipped, p.Partitions, terminal.Size(p.Bytes))
+			line.Show("%d of %d partitions, %s read", p.Checked+p.Skipped, p.Partitions, terminal.Size(p.Bytes))
 		},
 	})
-	line.clear()
+	line.Clear()
 	if err != nil {
 		return err
 	}
-	return a.auditTell([]*audit.Pass{pass}, nil, 0)
+	return operate.Audit{IO: &a.IO}.Tell([]*audit.Pass{pass}, nil, 0)
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 
 	"millrace/base/kv"
-	"millrace/cmd/terminal"
 	"millrace/express/audit"
 	"millrace/kafka/topic"
 )
@@ -24,37 +20,6 @@ func TestParseRate(t *testing.T) {
 		if got, err := parseRate(text); err == nil {
 			t.Errorf("%q: %d", text, got)
 		}
-	}
-}
-
-// TestAuditTell: nothing but a look at everything that finds nothing is a success.
-func TestAuditTell(t *testing.T) {
-	clean := &audit.Pass{Partitions: 2, Checked: 2, Store: true}
-	for name, c := range map[string]struct {
-		passes   []*audit.Pass
-		silent   []int32
-		unserved int
-		want     error
-	}{
-		"clean":            {passes: []*audit.Pass{clean, clean}},
-		"moved":            {passes: []*audit.Pass{{Partitions: 2, Checked: 1, Skipped: 1, Moved: 1}}},
-		"findings":         {passes: []*audit.Pass{clean, {Counts: map[audit.Kind]int{audit.Gap: 2}}}, want: errFindings},
-		"skipped":          {passes: []*audit.Pass{clean, {Partitions: 1, Skipped: 1}}, want: errUnchecked},
-		"a silent broker":  {passes: []*audit.Pass{clean}, silent: []int32{3}, want: errUnchecked},
-		"a broker is dead": {passes: []*audit.Pass{clean}, unserved: 4, want: errUnchecked},
-		"nobody answered":  {want: errUnchecked},
-	} {
-		var out bytes.Buffer
-		a := &app{IO: terminal.IO{Out: &out, ErrOut: &out, Output: terminal.JSON}}
-		if err := a.auditTell(c.passes, c.silent, c.unserved); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
-			t.Errorf("%s: %v, want %v", name, err, c.want)
-		}
-		var r audit.Report
-		if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Clean != (c.want == nil) {
-			t.Errorf("%s: %s", name, out.String())
-		}
-		a.Output = terminal.Table
-		_ = a.auditTell(c.passes, c.silent, c.unserved)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"millrace/base/disk"
 	"millrace/cmd/terminal"
 	"millrace/control"
+	"millrace/engine"
 	"millrace/express/catalog"
 	"millrace/express/node"
 )
@@ -40,6 +41,14 @@ type brokerConfig struct {
 	wal     string
 	memory  int64
 	drain   time.Duration
+
+	listeners string // as engine.FormatListeners writes them; empty: PLAINTEXT at listen
+	authorize bool
+	encrypt   bool
+	region    string
+	kms       string
+	trail     string
+	rights    rightsConfig
 
 	maxConnections, maxConnectionsPerIP int
 }
@@ -74,6 +83,13 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
 	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for other brokers to take over; 0: not at all")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	flags.StringVar(&cfg.listeners, "listeners", "", "all listeners, as the agent writes them; empty: PLAINTEXT at --listen")
+	flags.BoolVar(&cfg.authorize, "authorize", false, "ask what everybody may do")
+	flags.BoolVar(&cfg.encrypt, "encrypt", false, "encrypt what is kept")
+	flags.StringVar(&cfg.region, "region", defaultRegion, "AWS region that IAM logins are for")
+	flags.StringVar(&cfg.trail, "trail", "", "directory of what is recorded; empty: nothing is")
+	cfg.rights.flags(flags, "")
+	kmsFlag(flags, &cfg.kms)
 	return cmd
 }
 
@@ -125,6 +141,16 @@ func (c *brokerConfig) validate() error {
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		faults = append(faults, fmt.Errorf("--listen %q: use HOST:PORT", c.listen))
 	}
+	if _, err := c.ways(); err != nil {
+		faults = append(faults, fmt.Errorf("--listeners: %w", err))
+	}
+	faults = append(faults, c.rights.validate()...)
+	if c.listeners != "" && c.kms == "" {
+		faults = append(faults, errors.New("--listeners needs --kms"))
+	}
+	if c.encrypt && c.kms == "" {
+		faults = append(faults, errors.New("--encrypt needs --kms"))
+	}
 	if _, _, err := net.SplitHostPort(c.metrics); c.metrics != "" && err != nil {
 		faults = append(faults, fmt.Errorf("--metrics %q: use HOST:PORT", c.metrics))
 	}
@@ -150,6 +176,14 @@ func (c *brokerConfig) validate() error {
 		return fmt.Errorf("%w:\n%w", terminal.ErrUsage, err)
 	}
 	return nil
+}
+
+// ways are the listeners that were given.
+func (c *brokerConfig) ways() ([]engine.Listener, error) {
+	if c.listeners == "" {
+		return nil, nil
+	}
+	return engine.ParseListeners(c.listeners)
 }
 
 // brokerSignals gives a context that ends with the first signal to stop, beside the end of ctx, a channel that tells to
@@ -197,24 +231,40 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 	debug.SetMemoryLimit(cfg.memory)
 	log := slog.New(slog.NewJSONHandler(a.ErrOut, nil)).With("broker", cfg.id)
 	fs := disk.OS("")
-	store, objects, closeStores, err := openStores(ctx, cfg.etcd, cfg.store, cfg.cluster, cfg.memory, fs)
+	stores, err := openStores(ctx, cfg, fs, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeStores()) }()
+	defer func() { err = errors.Join(err, stores.close()) }()
+	ways, err := cfg.ways()
+	if err != nil {
+		return err
+	}
+	secure, endSecurity, err := cfg.secure(ctx, ways, stores.kv, fs, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, endSecurity()) }()
+	world := node.World{
+		KV: stores.kv, Objects: stores.objects, FS: fs, Clock: clock.System{}, Log: log, Drain: drain, Hurry: hurry, Secure: secure,
+	}
+	if stores.ring != nil {
+		world.Keys = stores.ring
+	}
 	return node.Run(ctx, node.Config{
-		ID:     cfg.id,
-		Zone:   cfg.zone,
-		Listen: cfg.listen,
-		Dir:    cfg.data,
-		Prefix: control.Prefix(cfg.cluster),
-		Memory: cfg.memory,
-		Log:    catalog.LogKind(cfg.wal),
-		Gather: cfg.gather(), Hedge: cfg.hedge(),
+		Listeners: ways,
+		ID:        cfg.id,
+		Zone:      cfg.zone,
+		Listen:    cfg.listen,
+		Dir:       cfg.data,
+		Prefix:    control.Prefix(cfg.cluster),
+		Memory:    cfg.memory,
+		Log:       catalog.LogKind(cfg.wal),
+		Gather:    cfg.gather(), Hedge: cfg.hedge(),
 
 		Metrics:             cfg.metrics,
 		DrainTimeout:        cfg.drain,
 		MaxConnections:      cfg.maxConnections,
 		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
-	}, node.World{KV: store, Objects: objects, FS: fs, Clock: clock.System{}, Log: log, Drain: drain, Hurry: hurry})
+	}, world)
 }

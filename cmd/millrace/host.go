@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,9 +21,11 @@ import (
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/base/proc"
+	"millrace/cmd/api"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/express/node"
+	"millrace/secure/cert"
 )
 
 // hostConfig is what serve and agent can be told about their host.
@@ -35,6 +38,9 @@ type hostConfig struct {
 	etcd      etcdConfig
 	store     string // URL; empty: as the control plane says
 	plane     bool   // the control plane runs here too
+	public    string // address of the brokers' public listeners; empty: they have none
+	kms       string // URL; empty: a key ring below data
+	guarded   bool   // only brokers that ask who comes, unless on loopback
 }
 
 // checkHost says what is wrong with a name and an address that shall stand for a host.
@@ -54,7 +60,7 @@ func checkHost(name, zone, advertise string, insecure bool) []error {
 		faults = append(faults, fmt.Errorf("--advertise %q: give a host name or an IP address, without a port", advertise))
 	case ip != nil && ip.IsUnspecified():
 		faults = append(faults, fmt.Errorf("--advertise %q: give the one address at which other hosts and clients reach this one", advertise))
-	case !insecure && !loopback(advertise):
+	case !insecure && !api.Loopback(advertise):
 		faults = append(faults, fmt.Errorf("--advertise %q: brokers that listen without login on an address other than loopback need --insecure", advertise))
 	}
 	return faults
@@ -75,8 +81,8 @@ func lockData(fs disk.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// identity names the data directory, and with it the host: it is made at the first start and stays.
-func identity(dir string) (string, error) {
+// hostIdentity names the data directory, and with it the host: it is made at the first start and stays.
+func hostIdentity(dir string) (string, error) {
 	name := filepath.Join(dir, "host-id")
 	text, err := os.ReadFile(name)
 	if id := strings.TrimSpace(string(text)); err == nil && id != "" {
@@ -93,28 +99,32 @@ func identity(dir string) (string, error) {
 }
 
 // openAgent makes the agent of this host and registers the host.
-func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, log *slog.Logger) (*agent.Agent, error) {
+func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, log *slog.Logger) (*agent.Agent, *agentTLS, error) {
 	binary, err := proc.Self()
 	if err != nil {
-		return nil, fmt.Errorf("find own executable: %w", err)
+		return nil, nil, fmt.Errorf("find own executable: %w", err)
 	}
 	boot, err := proc.Boot()
 	if err != nil {
-		return nil, fmt.Errorf("identity of this host: %w", err)
+		return nil, nil, fmt.Errorf("identity of this host: %w", err)
 	}
-	holder, err := identity(cfg.data)
+	holder, err := hostIdentity(cfg.data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	logs := filepath.Join(cfg.data, "logs")
 	if err := files.MkdirAll(logs, 0o700); err != nil {
-		return nil, fmt.Errorf("log directory: %w", err)
+		return nil, nil, fmt.Errorf("log directory: %w", err)
 	}
+	shown := newAgentTLS(func() (*cert.Keeper, error) {
+		return newKeeper(cert.Agent(cfg.name), cfg.data, cert.Rules{}, cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files}, cfg.advertise)
+	})
 	express := node.Engine{
+		ClientTLS: shown.config, Guarded: cfg.guarded, Trail: trailDir(cfg.data), KMS: cmp.Or(cfg.kms, defaultKMS(cfg.data)),
 		Binary: binary, Data: cfg.data, Etcd: cfg.etcd.urls, EtcdCA: cfg.etcd.files.ca, EtcdCert: cfg.etcd.files.cert, EtcdKey: cfg.etcd.files.key,
 		Store: cfg.store, FS: files, Verify: checkProgram,
 	}
-	host := engine.Host{Name: cfg.name, Zone: cfg.zone, Address: cfg.advertise, Ports: cfg.ports, Version: version, Holder: holder, Boot: boot}
+	host := engine.Host{Name: cfg.name, Zone: cfg.zone, Address: cfg.advertise, Public: cfg.public, Ports: cfg.ports, Version: version, Holder: holder, Boot: boot}
 	also := ""
 	if cfg.plane {
 		also = control.PlaneKey
@@ -123,7 +133,7 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{"express": express},
 	})
 	if err := a.Join(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return a, a.Settle(ctx)
+	return a, shown, a.Settle(ctx)
 }

@@ -1,9 +1,8 @@
 // Command millrace is the whole product in one binary: `millrace serve` runs a
 // cluster with its control plane, and the other verbs use one.
 //
-// The verbs of processes and of the control plane have their files here, those that any Kafka cluster understands are in
-// cmd/kafka; wire.go joins the rooms into processes and is the
-// only place that does. Exit status: 0 on success, 2 on bad usage or
+// The verbs of processes have their files here. Those that any Kafka cluster understands are in cmd/kafka, those that ask the control
+// plane in cmd/operate and cmd/security; cmd/door answers them. wire.go joins the rooms into processes and is the only place that does. Exit status: 0 on success, 2 on bad usage or
 // configuration, 1 otherwise.
 package main
 
@@ -19,6 +18,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/cmd/kafka"
+	"millrace/cmd/operate"
+	"millrace/cmd/rescue"
+	"millrace/cmd/security"
 	"millrace/cmd/terminal"
 	"millrace/kafka/client"
 )
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, terminal.ErrUsage) || !a.began:
+	case errors.Is(err, terminal.ErrUsage) || errors.Is(err, client.ErrSecurity) || !a.began:
 		fmt.Fprintf(errOut, "millrace: %v\n", err)
 		fmt.Fprintf(errOut, "See `%s --help`.\n", asked.CommandPath())
 		return exitUsage
@@ -98,8 +100,11 @@ with the verbs below.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	})
-	root.AddCommand(a.serveCommand(), a.agentCommand(), a.brokerCommand())
+	root.AddCommand(a.serveCommand(), a.agentCommand(), a.brokerCommand(), a.gatewayCommand())
 	root.AddCommand(kafka.Commands(&a.IO)...)
-	root.AddCommand(a.clusterCommand(), a.auditCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand())
+	root.AddCommand(a.auditCommand(), a.versionCommand())
+	root.AddCommand(rescue.Commands(&a.IO, rescueWorld())...)
+	root.AddCommand(operate.Commands(&a.IO)...)
+	root.AddCommand(security.Commands(&a.IO)...)
 	return root
 }

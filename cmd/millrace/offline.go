@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/base/kv/etcd"
 	"millrace/base/object"
 	"millrace/base/object/cache"
+	"millrace/control"
+	"millrace/engine"
+	"millrace/secure/keys"
 )
 
 // offlineStores is what a verb works on that asks neither serve nor brokers.
@@ -24,14 +26,14 @@ type offlineStores struct {
 }
 
 // openEtcd connects to etcd. Where it is that of a data directory, and no serve runs it, it is run here.
-func openEtcd(ctx context.Context, data, urls string, fs disk.FS, log *slog.Logger) (_ *offlineStores, err error) {
+func openEtcd(ctx context.Context, data string, cfg etcdConfig, fs disk.FS, log *slog.Logger) (_ *offlineStores, err error) {
 	s := &offlineStores{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if urls == "" {
+	if cfg.urls == "" {
 		if data, err = filepath.Abs(data); err != nil {
 			return nil, err
 		}
@@ -42,16 +44,16 @@ func openEtcd(ctx context.Context, data, urls string, fs disk.FS, log *slog.Logg
 		embedded, err := etcd.StartEmbedded(ctx, etcd.EmbeddedConfig{Dir: dir, Log: log})
 		switch {
 		case errors.Is(err, etcd.ErrInUse):
-			if urls, err = etcd.SocketURL(dir); err != nil {
+			if cfg.urls, err = etcd.SocketURL(dir); err != nil {
 				return nil, err
 			}
 		case err != nil:
 			return nil, err
 		default:
-			s.closers, urls = append(s.closers, embedded.Close), embedded.Endpoint()
+			s.closers, cfg.urls = append(s.closers, embedded.Close), embedded.Endpoint()
 		}
 	}
-	client, err := etcd.Dial(ctx, strings.Split(urls, ","), etcd.Options{Prefix: etcdPrefix})
+	client, err := cfg.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
@@ -61,8 +63,9 @@ func openEtcd(ctx context.Context, data, urls string, fs disk.FS, log *slog.Logg
 }
 
 // open opens a cluster's part of the object store, which is closed with the rest. Everything is read once, so nothing is cached.
-func (s *offlineStores) open(ctx context.Context, url, cluster string, fs disk.FS) (object.Store, error) {
-	objects, closeObjects, err := openObjects(ctx, url, cluster, 0, fs)
+// ring are the keys of the cluster's records; nil where they are not encrypted.
+func (s *offlineStores) open(ctx context.Context, url, cluster string, fs disk.FS, ring *keys.Ring) (object.Store, error) {
+	objects, closeObjects, err := openObjects(ctx, url, cluster, 0, fs, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +76,22 @@ func (s *offlineStores) open(ctx context.Context, url, cluster string, fs disk.F
 	return objects, nil
 }
 
+// ring opens the data keys of a cluster, as the records in from tell: etcd, or a backup. It is closed with the rest.
+func (s *offlineStores) ring(ctx context.Context, from kv.KV, cluster, kms, data string, fs disk.FS, log *slog.Logger) (*keys.Ring, error) {
+	record, err := control.New(from, engine.Host{}, clock.System{}, log).Cluster(ctx, cluster)
+	if errors.Is(err, control.ErrNoCluster) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ring, end, err := ringOf(ctx, record.Encrypt, cluster, kms, data, from, fs, log)
+	if err == nil {
+		s.closers = append(s.closers, func() error { end(); return nil })
+	}
+	return ring, err
+}
+
 // close ends everything in the reverse order.
 func (s *offlineStores) close() error {
 	var errs []error
@@ -81,24 +100,6 @@ func (s *offlineStores) close() error {
 	}
 	s.closers = nil
 	return errors.Join(errs...)
-}
-
-// statusLine shows on a terminal how far something is.
-type statusLine struct {
-	out  io.Writer
-	live bool
-}
-
-func (l *statusLine) show(format string, args ...any) {
-	if l.live {
-		fmt.Fprintf(l.out, "\r\x1b[K"+format, args...)
-	}
-}
-
-func (l *statusLine) clear() {
-	if l.live {
-		fmt.Fprint(l.out, "\r\x1b[K")
-	}
 }
 
 // storeOf is the URL of the store as `millrace serve` makes it of its flags.

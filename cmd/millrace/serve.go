@@ -10,19 +10,19 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"millrace/base/disk"
+	"millrace/cmd/api"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/express/node"
 )
 
 // defaultCluster is the name of the cluster that serve makes.
-const defaultCluster = "default"
+const defaultCluster = api.DefaultCluster
 
 // serveConfig is what `millrace serve` can be told.
 type serveConfig struct {
@@ -40,6 +40,7 @@ type serveConfig struct {
 	wal       string
 	memory    int64
 	insecure  bool
+	login     secureConfig
 
 	maxConnections, maxConnectionsPerIP int
 }
@@ -94,13 +95,14 @@ hangs is started again.`,
 	flags.StringVar(&cfg.wal, "wal", "", walUsage+"; empty: as the cluster does already, file for a new one")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: 192 MiB, and less where there are more than four")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	cfg.login.flags(flags)
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
 	return cmd
 }
 
 // validate names every fault at once.
 func (c *serveConfig) validate() error {
-	var faults []error
+	faults := c.login.validate()
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.data == "" {
 		fault("--data must not be empty")
@@ -113,7 +115,7 @@ func (c *serveConfig) validate() error {
 		host, port, err := net.SplitHostPort(f.address)
 		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 1 || n > 65535 {
 			fault("%s %q: use HOST:PORT with a port from 1 to 65535", f.flag, f.address)
-		} else if !c.insecure && !loopback(host) {
+		} else if !c.insecure && !api.Loopback(host) && !c.guarded(f.flag) {
 			fault("%s %q: a listener without login on an address other than loopback needs --insecure", f.flag, f.address)
 		}
 	}
@@ -125,7 +127,7 @@ func (c *serveConfig) validate() error {
 	if err := c.collision(c.cluster()); err != nil {
 		faults = append(faults, err)
 	}
-	faults = append(faults, checkHost(c.name, c.zone, c.advertise, c.insecure)...)
+	faults = append(faults, checkHost(c.name, c.zone, c.advertise, c.insecure || !c.login.anonymous())...)
 	if host, _, err := net.SplitHostPort(c.kafka); err == nil && c.advertise != "" && host != c.advertise {
 		fault("--kafka %s and --advertise %s name two addresses; give one of them", c.kafka, c.advertise)
 	}
@@ -149,19 +151,31 @@ func (c *serveConfig) validate() error {
 	return nil
 }
 
+// guarded says that what listens at the address of a flag asks who comes.
+func (c *serveConfig) guarded(flag string) bool {
+	switch flag {
+	case "--listen":
+		return c.login.secure
+	case "--kafka":
+		return !c.login.anonymous()
+	}
+	return false
+}
+
 // host is this host as the control plane is told.
 func (c *serveConfig) host() hostConfig {
 	address, _, err := net.SplitHostPort(c.kafka)
 	if err != nil {
 		address = c.advertise // validate has said so
 	}
-	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, plane: true}
+	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, plane: true, public: c.login.public, kms: c.login.kms}
 }
 
 // cluster is the default cluster as the flags describe it; 0 brokers stand for 1.
 func (c *serveConfig) cluster() control.Cluster {
 	n := max(c.brokers, 1)
 	return control.Cluster{
+		Auth: c.login.auth, Region: c.login.regionOf(), Encrypt: c.login.secure, Super: c.login.rights.super, Mapping: c.login.rights.mapping,
 		Name: defaultCluster, Brokers: n, Listen: c.kafka, Memory: c.memoryOf(n), Metrics: c.metrics, Store: c.store, Log: c.wal,
 		MaxConnections: c.maxConnections, MaxConnectionsPerIP: c.maxConnectionsPerIP,
 	}
@@ -189,14 +203,6 @@ func (c *serveConfig) memoryOf(n int) int64 {
 
 // flagAddress is an address to listen on, and the flag that gave it.
 type flagAddress struct{ flag, address string }
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
 
 // serve runs until ctx ends or a part of it fails.
 func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
@@ -237,33 +243,6 @@ func (a *app) serveLogger() *slog.Logger {
 		return slog.New(slog.NewTextHandler(a.ErrOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
 	return slog.New(slog.NewJSONHandler(a.Out, nil))
-}
-
-func (a *app) greet(i *installation, nodes []control.Node, log *slog.Logger) {
-	cfg := i.cfg
-	var bootstrap []string
-	for _, n := range nodes {
-		bootstrap = append(bootstrap, n.Spec.Listen)
-	}
-	if !terminal.IsTerminal(a.Out) {
-		log.Info("cluster is ready", "cluster", defaultCluster, "bootstrap", strings.Join(bootstrap, ","), "api", "http://"+cfg.listen, "data", cfg.data)
-		return
-	}
-	fmt.Fprintf(a.Out, `
-  Millrace %s is ready.
-
-  Kafka     %s        any Kafka client, no login
-  API       http://%s    /healthz, /readyz
-  Data      %s
-
-  Try, in another terminal:
-    millrace topic create greetings
-    echo 'hello' | millrace produce greetings
-    millrace consume greetings
-
-  Ctrl-C stops everything. Records stay.
-
-`, version, strings.Join(bootstrap, ",\n            "), cfg.listen, cfg.data)
 }
 
 // handleHealth answers /healthz and /readyz from what the agents report.

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 
 	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/base/kv"
 	"millrace/base/object"
 	"millrace/base/object/cache"
 	"millrace/base/object/s3"
+	"millrace/secure/atrest"
+	"millrace/secure/keys"
 )
 
 // fileScheme is before the absolute path of a store on a file system.
@@ -37,13 +41,13 @@ const cacheShare = 8
 
 // openObjects opens the part of an object store that belongs to a cluster: what a cluster's sweep does not know, it deletes. Where reads are
 // requests over a network, a share of memory (bytes) keeps what was read.
-func openObjects(ctx context.Context, url, cluster string, memory int64, fs disk.FS) (object.Store, func() error, error) {
+func openObjects(ctx context.Context, url, cluster string, memory int64, fs disk.FS, keys *keys.Ring) (object.Store, func() error, error) {
 	if dir, ok := strings.CutPrefix(url, fileScheme); ok {
 		files, err := object.OpenFiles(ctx, fs, filepath.Join(dir, cluster))
 		if err != nil {
 			return nil, nil, err
 		}
-		return files, files.Close, nil
+		return sealed(files, keys), files.Close, nil
 	}
 	cfg, err := s3.Parse(url)
 	if err != nil {
@@ -54,7 +58,7 @@ func openObjects(ctx context.Context, url, cluster string, memory int64, fs disk
 	if err != nil {
 		return nil, nil, fmt.Errorf("object store: %w", err)
 	}
-	return cache.New(bucket, cache.Config{Bytes: memory / cacheShare}), func() error { return nil }, nil
+	return cache.New(sealed(bucket, keys), cache.Config{Bytes: memory / cacheShare}), func() error { return nil }, nil
 }
 
 // tryStore finds out before a broker is started whether the store can be reached, and can be relied on.
@@ -62,9 +66,32 @@ func tryStore(ctx context.Context, url string, fs disk.FS) error {
 	if strings.HasPrefix(url, fileScheme) {
 		return nil // its folder is made when it is needed
 	}
-	_, closeStore, err := openObjects(ctx, url, defaultCluster, 0, fs)
+	_, closeStore, err := openObjects(ctx, url, defaultCluster, 0, fs, nil)
 	if err != nil {
 		return err
 	}
 	return closeStore()
+}
+
+// sealed encrypts what goes into a store, where there are keys.
+func sealed(store object.Store, ring *keys.Ring) object.Store {
+	if ring == nil {
+		return store
+	}
+	return atrest.New(store, ring)
+}
+
+// clusterPurpose is that of the data keys of a cluster's records.
+func clusterPurpose(cluster string) string { return "clusters/" + cluster }
+
+// ringOf opens the data keys of a cluster's records, nil where they are not encrypted. The function ends following them.
+func ringOf(ctx context.Context, encrypted bool, cluster, kms, data string, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, func(), error) {
+	if !encrypted {
+		return nil, func() {}, nil
+	}
+	ring, err := openRingFor(ctx, clusterPurpose(cluster), kms, data, false, store, files, log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cluster %s is encrypted: %w", cluster, err)
+	}
+	return ring, ring.Close, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"millrace/agent"
@@ -20,22 +22,52 @@ import (
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
+	"millrace/secure/keys"
 )
 
 // etcdPrefix is before every key in etcd, which others may use too.
 const etcdPrefix = "millrace/"
 
-// openStores connects a broker to etcd and to its cluster's part of the object store. The function closes both.
-func openStores(ctx context.Context, etcds etcdConfig, storeURL, cluster string, memory int64, fs disk.FS) (kv.KV, object.Store, func() error, error) {
-	store, err := etcds.dial(ctx)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("connect to etcd: %w", err)
+// stores are what a broker keeps things in.
+type stores struct {
+	kv      kv.KV
+	objects object.Store
+	ring    *keys.Ring // of what is kept; nil: it is not encrypted
+	closers []func() error
+}
+
+func (s *stores) close() error {
+	var errs []error
+	for _, end := range slices.Backward(s.closers) {
+		errs = append(errs, end())
 	}
-	objects, closeObjects, err := openObjects(ctx, storeURL, cluster, memory, fs)
+	return errors.Join(errs...)
+}
+
+// openStores connects a broker to etcd, to its keys and to its cluster's part of the object store.
+func openStores(ctx context.Context, cfg brokerConfig, fs disk.FS, log *slog.Logger) (s *stores, err error) {
+	s = &stores{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	client, err := cfg.etcd.dial(ctx)
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, store.Close())
+		return s, fmt.Errorf("connect to etcd: %w", err)
 	}
-	return store, objects, func() error { return errors.Join(closeObjects(), store.Close()) }, nil
+	s.kv, s.closers = client, append(s.closers, client.Close)
+	ring, closeRing, err := ringOf(ctx, cfg.encrypt, cfg.cluster, cfg.kms, cfg.data, s.kv, fs, log)
+	if err != nil {
+		return s, err
+	}
+	s.ring, s.closers = ring, append(s.closers, func() error { closeRing(); return nil })
+	objects, closeObjects, err := openObjects(ctx, cfg.store, cfg.cluster, cfg.memory, fs, s.ring)
+	if err != nil {
+		return s, err
+	}
+	s.objects, s.closers = objects, append(s.closers, closeObjects)
+	return s, nil
 }
 
 // installation is what `millrace serve` runs in its own process.
@@ -46,6 +78,8 @@ type installation struct {
 	store    kv.KV
 	plane    *control.Plane
 	agent    *agent.Agent
+	shown    *agentTLS
+	guard    *guard          // nil: nobody is asked who they are
 	cluster  control.Cluster // the default one, as it was found or made; the zero value: there is none
 }
 
@@ -78,10 +112,13 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 		return nil, err
 	}
 	self := cfg.host()
-	if i.agent, err = openAgent(ctx, self, i.store, fs, log); err != nil {
+	if i.agent, i.shown, err = openAgent(ctx, self, i.store, fs, log); err != nil {
 		return nil, err
 	}
-	i.plane = control.New(i.store, engine.Host{Name: self.name, Zone: self.zone, Address: self.advertise}, clock.System{}, log)
+	i.plane = control.New(i.store, engine.Host{Name: self.name, Zone: self.zone, Address: self.advertise, Public: self.public}, clock.System{}, log)
+	if err := i.openGuard(ctx, fs); err != nil {
+		return nil, err
+	}
 	if cfg.noCluster {
 		return i, nil
 	}
@@ -94,6 +131,22 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 		log.Error("address is taken", "err", t)
 	}
 	return i, err
+}
+
+// openGuard opens keys and certificates where the flags, or what the cluster is already, need them.
+func (i *installation) openGuard(ctx context.Context, fs disk.FS) error {
+	old, err := i.plane.Cluster(ctx, defaultCluster)
+	if err != nil && !errors.Is(err, control.ErrNoCluster) {
+		return err
+	}
+	if !i.cfg.login.asked() && old.Auth == "" && old.WantedAuth == "" && !old.Encrypt {
+		return nil
+	}
+	i.cfg.login.region = cmp.Or(i.cfg.login.region, old.Region, defaultRegion)
+	cfg := i.cfg // the guard is for what the cluster is already, too; the cluster is told what the flags say
+	cfg.login.secure = cfg.login.secure || old.Encrypt || control.Authorizes(old.Auth) || control.Authorizes(old.WantedAuth)
+	i.guard, err = openGuard(ctx, cfg, i.plane, i.store, fs, i.log)
+	return err
 }
 
 // ensureCluster makes the default cluster's records. How many brokers there are
@@ -115,6 +168,9 @@ func (i *installation) ensureCluster(ctx context.Context) error {
 	}
 	if i.cluster, err = i.plane.Ensure(ctx, asked); errors.Is(err, control.ErrSpec) {
 		err = fmt.Errorf("%w: %w", terminal.ErrUsage, err)
+	}
+	if err == nil && asked.Encrypt && !i.cluster.Encrypt { // who asked for it must not think that it is so
+		i.log.Warn("what the cluster keeps is not encrypted, and stays so: it was made without --secure", "cluster", i.cluster.Name)
 	}
 	return err
 }
@@ -139,7 +195,11 @@ func (i *installation) portsTaken(ctx context.Context, c control.Cluster) (taken
 		if s.Host != i.cfg.name || runs[s.ID] {
 			continue
 		}
-		for _, f := range []flagAddress{{"--kafka", s.Listen}, {"--metrics", s.Metrics}} {
+		flags := []flagAddress{{"--metrics", s.Metrics}}
+		for _, l := range s.Served() {
+			flags = append(flags, flagAddress{"--kafka", l.Address})
+		}
+		for _, f := range flags {
 			if err := listenable(ctx, f.address); err != nil {
 				taken = append(taken, fmt.Errorf("address of broker %d: %w (end what has it, or choose others with %s)", s.ID, err, f.flag))
 			}
@@ -163,6 +223,9 @@ func listenable(ctx context.Context, address string) error {
 
 func (i *installation) closeStores() error {
 	var errs []error
+	if i.guard != nil {
+		i.guard.close()
+	}
 	if i.store != nil {
 		errs = append(errs, i.store.Close())
 	}
@@ -176,24 +239,36 @@ func (i *installation) closeStores() error {
 // API first, so that nobody is told of brokers that are about to go; then the
 // agent, which stops the brokers while they can still reach etcd; etcd last.
 func (i *installation) run(ctx context.Context, listener net.Listener, ready func([]control.Node)) error {
-	cluster := defaultCluster
-	if i.cfg.noCluster {
-		cluster = ""
+	cluster := i.clusterName()
+	actors := []life.Actor{{Name: "etcd", Run: i.watchEtcd}, {Name: "agent's certificate", Run: i.shown.Run}}
+	if i.guard != nil {
+		actors = append(actors, i.guard.actors()...)
 	}
-	err := life.Run(ctx,
-		life.Actor{Name: "etcd", Run: i.watchEtcd},
+	err := life.Run(ctx, append(actors,
 		life.Actor{Name: "agent", Run: i.agent.Run, Grace: time.Minute},
 		life.Actor{Name: "api", Run: func(ctx context.Context) error {
 			mux := http.NewServeMux()
 			handleHealth(mux, i.plane, cluster)
-			handleOperations(mux, i)
-			handleBackup(mux, i)
-			return serveHTTP(ctx, listener, mux, i.log)
+			i.door().Routes(mux)
+			return i.serveAPI(ctx, listener, mux)
 		}},
 		life.Actor{Name: "operations", Run: i.plane.Run},
-		life.Actor{Name: "greeting", Run: func(ctx context.Context) error { return i.announce(ctx, cluster, ready) }},
-	)
+		life.Actor{Name: "greeting", Run: func(ctx context.Context) error {
+			return i.announce(ctx, cluster, func(nodes []control.Node) {
+				i.keepEndpoints(nodes)
+				ready(nodes)
+			})
+		}},
+	)...)
 	return errors.Join(err, i.closeStores())
+}
+
+// clusterName is that of the default cluster; "": there is none.
+func (i *installation) clusterName() string {
+	if i.cfg.noCluster {
+		return ""
+	}
+	return defaultCluster
 }
 
 // watchEtcd fails when the embedded member ends by itself.

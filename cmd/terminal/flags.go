@@ -22,11 +22,21 @@ func (t *IO) ClientFlags(cmd *cobra.Command) {
 		def = "127.0.0.1:9092"
 	}
 	cmd.PersistentFlags().StringSliceVarP(&t.Bootstrap, "bootstrap", "b", []string{def}, "brokers to ask first, HOST:PORT (also from MILLRACE_BOOTSTRAP)")
+	s, flags := &t.Security, cmd.PersistentFlags()
+	flags.BoolVar(&s.TLS, "tls", false, "talk TLS, and trust what the system trusts")
+	flags.StringVar(&s.CAFile, "tls-ca", os.Getenv("MILLRACE_CA"), "talk TLS, and trust the authority in this file alone (also from MILLRACE_CA)")
+	flags.StringVar(&s.CertFile, "tls-cert", os.Getenv("MILLRACE_CERT"), "client certificate, PEM (also from MILLRACE_CERT)")
+	flags.StringVar(&s.KeyFile, "tls-key", os.Getenv("MILLRACE_KEY"), "its key, PEM (also from MILLRACE_KEY)")
+	flags.StringVar(&s.SASL, "sasl", os.Getenv("MILLRACE_SASL"), "log in by scram, scram-256 or iam, which takes AWS_ACCESS_KEY_ID and its like (also from MILLRACE_SASL)")
+	flags.StringVar(&s.User, "user", os.Getenv("MILLRACE_USER"), "user of --sasl scram (also from MILLRACE_USER)")
+	flags.StringVar(&s.PasswordFile, "password-file", os.Getenv("MILLRACE_PASSWORD_FILE"), "file with the password of --user (also from MILLRACE_PASSWORD_FILE)")
 }
 
 // Client is how a verb reaches the cluster.
 func (t *IO) Client() client.Config {
-	return client.Config{Bootstrap: t.Bootstrap, ClientID: "millrace-cli"}
+	security := t.Security
+	security.ReadFile, security.Getenv = os.ReadFile, os.Getenv
+	return client.Config{Bootstrap: t.Bootstrap, ClientID: "millrace-cli", Security: security}
 }
 
 // ExactlyOne wants one name on the command line, and says what it is the name of.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/term"
+
+	"millrace/kafka/client"
 )
 
 // The values of --output.
@@ -22,8 +24,9 @@ type IO struct {
 	In          io.Reader
 	Out, ErrOut io.Writer
 
-	Output    string   // Table or JSON
-	Bootstrap []string // addresses of brokers, HOST:PORT
+	Output    string          // Table or JSON
+	Bootstrap []string        // addresses of brokers, HOST:PORT
+	Security  client.Security // how to talk to them
 }
 
 // Print writes v as JSON, or as the table that rows fills in.

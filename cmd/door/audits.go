@@ -1,4 +1,4 @@
-package main
+package door
 
 import (
 	"encoding/json"
@@ -11,9 +11,9 @@ import (
 )
 
 // handleAudits is the part of the API that asks brokers for audits.
-func handleAudits(handle func(string, func(*http.Request) (int, any, error)), i *installation) {
+func (i *Installation) handleAudits(handle Handle) {
 	cluster := func(r *http.Request) (string, error) {
-		c, err := i.plane.Cluster(r.Context(), r.PathValue("cluster"))
+		c, err := i.Plane.Cluster(r.Context(), r.PathValue("cluster"))
 		return control.Prefix(c.Name), err
 	}
 	handle("GET /v1/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
@@ -21,7 +21,7 @@ func handleAudits(handle func(string, func(*http.Request) (int, any, error)), i 
 		if err != nil {
 			return 0, nil, err
 		}
-		answer, err := audit.Asked(r.Context(), i.store, prefix)
+		answer, err := audit.Asked(r.Context(), i.Store, prefix)
 		return http.StatusOK, answer, err
 	})
 	handle("POST /v1/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
@@ -34,7 +34,7 @@ func handleAudits(handle func(string, func(*http.Request) (int, any, error)), i 
 			return 0, nil, fmt.Errorf("%w: bytes_per_second must be a number from 0 on", control.ErrSpec)
 		}
 		asked.Asked = clock.System{}.Now()
-		asked.Number, err = audit.Ask(r.Context(), i.store, prefix, asked.BytesPerSecond, asked.Asked)
+		asked.Number, err = audit.Ask(r.Context(), i.Store, prefix, asked.BytesPerSecond, asked.Asked)
 		return http.StatusAccepted, asked, err
 	})
 	handle("POST /v1/clusters/{cluster}/audit/pace", func(r *http.Request) (int, any, error) {
@@ -46,6 +46,6 @@ func handleAudits(handle func(string, func(*http.Request) (int, any, error)), i 
 		if err := json.NewDecoder(r.Body).Decode(&pace); err != nil {
 			return 0, nil, fmt.Errorf("%w: bytes_per_second must be a number", control.ErrSpec)
 		}
-		return http.StatusOK, struct{}{}, audit.SetPace(r.Context(), i.store, prefix, pace.BytesPerSecond)
+		return http.StatusOK, struct{}{}, audit.SetPace(r.Context(), i.Store, prefix, pace.BytesPerSecond)
 	})
 }

@@ -1,14 +1,10 @@
-package main
+package operate
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,31 +13,13 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/remote"
 	"millrace/cmd/terminal"
 	"millrace/control"
 )
 
-// operateFlags are the flags of verbs that talk to the control plane.
-type operateFlags struct {
-	api    string
-	noWait bool
-}
-
-func (f *operateFlags) add(cmd *cobra.Command) {
-	def := os.Getenv("MILLRACE_API")
-	if def == "" {
-		def = "http://127.0.0.1:8480"
-	}
-	cmd.Flags().StringVar(&f.api, "api", def, "the control plane, as --listen of millrace serve (also from MILLRACE_API)")
-}
-
-func (f *operateFlags) addWait(cmd *cobra.Command) {
-	f.add(cmd)
-	cmd.Flags().BoolVar(&f.noWait, "no-wait", false, "return once the operation has begun")
-}
-
-func (a *app) clusterScale() *cobra.Command {
-	var f operateFlags
+func (a *verbs) clusterScale() *cobra.Command {
+	var f remote.Flags
 	var brokers int
 	cmd := &cobra.Command{
 		Use:   "scale --brokers N",
@@ -61,13 +39,13 @@ on with the next start.`,
 			return a.operate(cmd.Context(), f, control.Request{Kind: control.Scale, Brokers: brokers})
 		},
 	}
-	f.addWait(cmd)
+	f.AddWait(cmd)
 	cmd.Flags().IntVar(&brokers, "brokers", 0, "brokers that there shall be, 1 to 15; required")
 	return cmd
 }
 
-func (a *app) clusterRoll() *cobra.Command {
-	var f operateFlags
+func (a *verbs) clusterRoll() *cobra.Command {
+	var f remote.Flags
 	cmd := &cobra.Command{
 		Use:   "roll",
 		Short: "Restart all brokers, one at a time",
@@ -79,12 +57,12 @@ next follows when it serves again and the leaders are evened out.`,
 			return a.operate(cmd.Context(), f, control.Request{Kind: control.Roll})
 		},
 	}
-	f.addWait(cmd)
+	f.AddWait(cmd)
 	return cmd
 }
 
-func (a *app) clusterUpgrade() *cobra.Command {
-	var f operateFlags
+func (a *verbs) clusterUpgrade() *cobra.Command {
+	var f remote.Flags
 	var binary string
 	cmd := &cobra.Command{
 		Use:   "upgrade [--binary PATH]",
@@ -108,13 +86,13 @@ back to the program that runs "millrace serve", as it lies on disk now.`,
 			return a.operate(cmd.Context(), f, r)
 		},
 	}
-	f.addWait(cmd)
+	f.AddWait(cmd)
 	cmd.Flags().StringVar(&binary, "binary", "", "the program; empty: that of millrace serve")
 	return cmd
 }
 
-func (a *app) clusterOperations() *cobra.Command {
-	var f operateFlags
+func (a *verbs) clusterOperations() *cobra.Command {
+	var f remote.Flags
 	var follow bool
 	cmd := &cobra.Command{
 		Use:     "operations",
@@ -125,7 +103,7 @@ func (a *app) clusterOperations() *cobra.Command {
 			var list struct {
 				Operations []control.Operation `json:"operations"`
 			}
-			if err := f.call(cmd.Context(), http.MethodGet, "/operations", nil, &list); err != nil {
+			if err := f.Call(cmd.Context(), http.MethodGet, "/operations", nil, &list); err != nil {
 				return err
 			}
 			if n := len(list.Operations); follow && n > 0 && list.Operations[n-1].State == control.Running {
@@ -138,13 +116,13 @@ func (a *app) clusterOperations() *cobra.Command {
 			return a.Print(list.Operations, table.Row{"Number", "Operation", "State", "Began", "Took", "Error"}, rows)
 		},
 	}
-	f.add(cmd)
+	f.Add(cmd)
 	cmd.Flags().BoolVar(&follow, "follow", false, "wait for the one under way, and show its steps")
 	return cmd
 }
 
-func (a *app) clusterHosts() *cobra.Command {
-	var f operateFlags
+func (a *verbs) clusterHosts() *cobra.Command {
+	var f remote.Flags
 	cmd := &cobra.Command{
 		Use:   "hosts",
 		Short: "List the hosts, and which brokers run on them",
@@ -156,7 +134,7 @@ had one and still have brokers: they are lost until an agent of that name is sta
 			var list struct {
 				Hosts []control.HostState `json:"hosts"`
 			}
-			if err := f.call(cmd.Context(), http.MethodGet, "/hosts", nil, &list); err != nil {
+			if err := f.Call(cmd.Context(), http.MethodGet, "/hosts", nil, &list); err != nil {
 				return err
 			}
 			var rows []table.Row
@@ -167,14 +145,14 @@ had one and still have brokers: they are lost until an agent of that name is sta
 				}
 				var brokers []string
 				for _, n := range h.Nodes {
-					brokers = append(brokers, fmt.Sprintf("%d %s %s", n.Spec.ID, n.Spec.Listen, strings.ToLower(string(n.Status.State))))
+					brokers = append(brokers, fmt.Sprintf("%d %s %s", n.Spec.ID, n.Spec.Served()[0].Told(), strings.ToLower(string(n.Status.State))))
 				}
 				rows = append(rows, table.Row{h.Host.Name, state, h.Host.Zone, h.Host.Address, h.Host.Version, strings.Join(brokers, "\n")})
 			}
 			return a.Print(list.Hosts, table.Row{"Host", "State", "Zone", "Address", "Version", "Brokers"}, rows)
 		},
 	}
-	f.add(cmd)
+	f.Add(cmd)
 	return cmd
 }
 
@@ -199,12 +177,12 @@ func took(began, ended time.Time) string {
 }
 
 // operate begins an operation and follows it to its end.
-func (a *app) operate(ctx context.Context, f operateFlags, r control.Request) error {
+func (a *verbs) operate(ctx context.Context, f remote.Flags, r control.Request) error {
 	var op control.Operation
-	if err := f.call(ctx, http.MethodPost, "/operations", r, &op); err != nil {
+	if err := f.Call(ctx, http.MethodPost, "/operations", r, &op); err != nil {
 		return err
 	}
-	if f.noWait && op.State == control.Running {
+	if f.NoWait && op.State == control.Running {
 		if a.Output == terminal.JSON {
 			return a.PrintJSON(op)
 		}
@@ -218,7 +196,7 @@ func (a *app) operate(ctx context.Context, f operateFlags, r control.Request) er
 const followEvery = 200 * time.Millisecond
 
 // follow shows the steps of an operation until it has ended.
-func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) error {
+func (a *verbs) follow(ctx context.Context, f remote.Flags, op control.Operation) error {
 	p := progress{out: a.ErrOut, live: terminal.IsTerminal(a.ErrOut)}
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
@@ -230,7 +208,7 @@ func (a *app) follow(ctx context.Context, f operateFlags, op control.Operation) 
 		case <-ticker.C:
 		}
 		var now control.Operation // not op: what an answer leaves out would stay
-		err := f.call(ctx, http.MethodGet, "/operations/"+strconv.FormatInt(op.Number, 10), nil, &now)
+		err := f.Call(ctx, http.MethodGet, "/operations/"+strconv.FormatInt(op.Number, 10), nil, &now)
 		switch {
 		case err == nil:
 			op = now
@@ -284,54 +262,4 @@ func (p *progress) show(op control.Operation) {
 			fmt.Fprintf(p.out, "%d/%d  %s%s ...", i+1, len(op.Steps), step.Name, detail)
 		}
 	}
-}
-
-// errControl: the control plane does not answer.
-var errControl = errors.New("the control plane does not answer")
-
-// base is the URL of the control plane, without a slash at its end.
-func (f operateFlags) base() string {
-	base := strings.TrimSuffix(f.api, "/")
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	return base
-}
-
-// call asks the control plane about the default cluster.
-func (f operateFlags) call(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, f.base()+"/v1/clusters/"+defaultCluster+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, f.api, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("%w at %s: %w\nIs `millrace serve` running? --api or MILLRACE_API names where", errControl, f.api, err)
-	}
-	defer resp.Body.Close()
-	const answerMost = 16 << 20
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
-	if err != nil {
-		return fmt.Errorf("%w at %s: %w", errControl, f.api, err)
-	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		var fault struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(answer, &fault) != nil || fault.Error == "" {
-			fault.Error = resp.Status
-		}
-		return errors.New(fault.Error)
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%w at %s as millrace does: %w", errControl, f.api, err)
-	}
-	return nil
 }

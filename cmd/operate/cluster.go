@@ -1,18 +1,14 @@
-package main
+package operate
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-
-	"millrace/cmd/terminal"
 )
 
-func (a *app) clusterCommand() *cobra.Command {
+func (a *verbs) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "cluster", Short: "Look at a cluster and its hosts, scale, roll and upgrade it", Args: cobra.NoArgs}
 	a.ClientFlags(cmd)
 	cmd.AddCommand(a.clusterDescribe(), a.clusterScale(), a.clusterRoll(), a.clusterUpgrade(), a.clusterOperations(), a.clusterHosts())
@@ -34,7 +30,7 @@ type brokerRow struct {
 	Rack string `json:"rack,omitempty"`
 }
 
-func (a *app) clusterDescribe() *cobra.Command {
+func (a *verbs) clusterDescribe() *cobra.Command {
 	return &cobra.Command{
 		Use:     "describe",
 		Short:   "Show the cluster's id, brokers and size",
@@ -66,29 +62,6 @@ func (a *app) clusterDescribe() *cobra.Command {
 				a.Say("Cluster %s: %d broker(s), %d topic(s), %d partition(s)", row.ID, len(row.Brokers), row.Topics, row.Partitions)
 				return a.Print(row, table.Row{"Broker", "Address", "Zone", "Role"}, lines)
 			})
-		},
-	}
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						v["revision"] = s.Value
-					}
-				}
-			}
-			if a.Output == terminal.JSON {
-				return a.PrintJSON(v)
-			}
-			a.Say("millrace %s %s %s", v["version"], v["platform"], v["go"])
-			return nil
 		},
 	}
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/control"
+	"millrace/engine"
+	"millrace/express/node"
+	"millrace/secure/cert"
+)
+
+// random fills b with what nobody can guess.
+func random(b []byte) { _, _ = rand.Read(b) } // it never fails
+
+// secure opens what the listeners need, which runs until end is called: longer than the broker, whose last answers need it too.
+func (c *brokerConfig) secure(
+	ctx context.Context, ways []engine.Listener, store kv.KV, files disk.FS, log *slog.Logger,
+) (s node.Secure, end func() error, err error) {
+	if len(ways) == 0 {
+		return s, func() error { return nil }, nil
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	var faults []error
+	end = func() error {
+		stop()
+		work.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return errors.Join(faults...)
+	}
+	run := func(what string, f func(context.Context) error) {
+		work.Go(func() {
+			if err := f(running); err != nil {
+				log.Error("a part of the broker's security ended", "part", what, "err", err)
+				mu.Lock()
+				defer mu.Unlock()
+				faults = append(faults, fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, end())
+		}
+	}()
+	s = node.Secure{Cluster: c.cluster, Region: c.region, Authorize: c.authorize, Super: c.rights.supers()}
+	mapping, err := cert.ParseRules(c.rights.mapping)
+	if err != nil {
+		return s, end, err
+	}
+	ring, err := openRing(ctx, c.kms, c.data, false, store, files, log)
+	if err != nil {
+		return s, end, err
+	}
+	work.Go(func() { <-running.Done(); ring.Close() })
+	s.Sealer, s.Random = ring, random
+	if c.trail != "" {
+		recorder, err := openTrailAt(ctx, fmt.Sprintf("%s-%d", c.cluster, c.id), c.trail, store, ring, files, log)
+		if err != nil {
+			return s, end, err
+		}
+		s.Trail = recorder
+		run("trail", recorder.Run)
+	}
+	view, err := openView(ctx, control.Prefix(c.cluster), store, ring, log, run)
+	if err != nil {
+		return s, end, err
+	}
+	s.Keys, s.Policies, s.Account = accessKeys{view}, view, view.Account()
+	var addresses []string
+	for _, l := range ways {
+		addresses = append(addresses, l.Address, l.Told())
+	}
+	world := cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files, Trail: s.Trail}
+	if s.Keeper, err = newKeeper(cert.Broker(c.cluster, c.id), c.data, mapping, world, addresses...); err != nil {
+		return s, end, err
+	}
+	run("certificate", s.Keeper.Run)
+	return s, end, s.Keeper.Wait(ctx)
+}

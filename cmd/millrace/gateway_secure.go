@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/control"
+	"millrace/express/api/acls"
+	"millrace/gateway"
+	gwusers "millrace/gateway/users"
+	"millrace/kafka/server"
+	"millrace/secure/acl"
+	"millrace/secure/authz"
+	"millrace/secure/iam"
+	"millrace/secure/identity"
+	"millrace/secure/keys"
+	"millrace/secure/login"
+	"millrace/secure/scram"
+)
+
+// gatewaySecure is what `millrace gateway` can be told about who may come in and do what.
+type gatewaySecure struct {
+	etcd     etcdConfig
+	cluster  string
+	name     string
+	data     string
+	kms      string
+	region   string
+	login    string
+	super    string
+	everyone bool
+}
+
+func (c *gatewaySecure) flags(flags *pflag.FlagSet) {
+	name, _ := os.Hostname() // without one, --name is required
+	flags.StringVar(&c.etcd.urls, "etcd", "", "URLs of etcd with users, ACLs and access keys, separated by commas; empty: no logins, and everybody may do everything")
+	c.etcd.tlsFlags(flags)
+	flags.StringVar(&c.cluster, "cluster", defaultCluster, "name of the cluster: whose users and ACLs count")
+	flags.StringVar(&c.name, "name", name, "name of this gateway in the audit trail, unlike any other's")
+	flags.StringVar(&c.data, "data", "millrace-data", "directory of the gateway's audit trail")
+	flags.StringVar(&c.region, "region", defaultRegion, "AWS region that IAM logins are for")
+	flags.StringVar(&c.login, "login", "", "how clients log in at --listen: scram, iam or both, with commas between, or mtls; needs --etcd")
+	flags.StringVar(&c.super, "super", "", "principals that may do everything, as User:admin, separated by commas")
+	flags.BoolVar(&c.everyone, "allow-everyone", false, "let everybody who has logged in do what no ACL is about (allow.everyone.if.no.acl.found)")
+	kmsFlag(flags, &c.kms)
+}
+
+// validate names every fault.
+func (c *gatewaySecure) validate() (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.login != "" && c.etcd.urls == "" {
+		fault("--login needs --etcd, where users and keys are")
+	}
+	if c.etcd.urls != "" && c.login == "" {
+		fault("--etcd needs --login: nobody has permissions who is nobody")
+	}
+	if c.login != "" && c.name == "" {
+		fault("--name is required")
+	}
+	if err := c.etcd.validate("--etcd"); err != nil {
+		faults = append(faults, err)
+	}
+	return faults
+}
+
+func splitWords(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// openHouse is the Judge of a gateway without permissions.
+type openHouse struct{}
+
+func (openHouse) Allowed(authz.Access) bool          { return true }
+func (openHouse) AllowedSomewhere(authz.Access) bool { return true }
+
+// open gives w logins and permissions, and runs what they follow until end is called.
+func (c *gatewaySecure) open(ctx context.Context, cfg gateway.Config, w *gateway.World) (end func() error, err error) {
+	nothing := func() error { return nil }
+	if c.etcd.urls == "" {
+		return nothing, nil
+	}
+	if err := c.etcd.reach(ctx, w.Log); err != nil {
+		return nothing, err
+	}
+	store, err := c.etcd.dial(ctx)
+	if err != nil {
+		return nothing, fmt.Errorf("connect to etcd: %w", err)
+	}
+	g := &gatewayGuards{gatewaySecure: c, store: store, log: w.Log}
+	g.running, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := g.open(ctx, cfg, w); err != nil {
+		return nothing, errors.Join(err, g.end())
+	}
+	return g.end, nil
+}
+
+// gatewayGuards are the rooms that a gateway's logins and permissions come from.
+type gatewayGuards struct {
+	*gatewaySecure
+	store   kv.KV
+	log     *slog.Logger
+	running context.Context
+	stop    context.CancelFunc
+	work    sync.WaitGroup
+	ring    *keys.Ring
+
+	mu     sync.Mutex
+	faults []error // guarded by mu
+}
+
+// run keeps a room current until the end.
+func (g *gatewayGuards) run(what string, f func(context.Context) error) {
+	g.work.Go(func() {
+		if err := f(g.running); err != nil {
+			g.log.Error("a part of the gateway's security ended", "part", what, "err", err)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.faults = append(g.faults, fmt.Errorf("%s: %w", what, err))
+		}
+	})
+}
+
+func (g *gatewayGuards) end() error {
+	g.stop()
+	g.work.Wait()
+	if g.ring != nil {
+		g.ring.Close()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return errors.Join(append(g.faults, g.store.Close())...)
+}
+
+func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, w *gateway.World) (err error) {
+	files, prefix := disk.OS(""), control.Prefix(g.cluster)
+	if g.ring, err = openRing(ctx, g.kms, g.data, false, g.store, files, g.log); err != nil {
+		return err
+	}
+	recorder, err := openTrail(ctx, "gateway-"+g.name, g.data, g.store, g.ring, files, g.log)
+	if err != nil {
+		return err
+	}
+	g.run("trail", recorder.Run)
+	w.Trail = recorder
+	list, err := acl.Open(ctx, g.store, prefix+"acls/")
+	if err != nil {
+		return err
+	}
+	g.run("acls", list.Run)
+	users, err := scram.OpenStore(ctx, scram.Config{Prefix: prefix}, scram.World{KV: g.store, Sealer: g.ring, Random: random, Log: g.log})
+	if err != nil {
+		return err
+	}
+	g.run("users", users.Run)
+	view := iam.NewView(g.store, g.ring, clock.System{}, g.log, iam.ViewConfig{Cluster: prefix})
+	g.run("iam", view.Run)
+	select {
+	case <-view.Ready():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	id, err := gateway.ClusterID(ctx, cfg, *w)
+	if err != nil {
+		return err
+	}
+	judged := authz.Config{Cluster: g.cluster, SuperUsers: splitWords(g.super)}
+	world := authz.World{ACLs: list.Snapshot, Everyone: func() bool { return g.everyone }, Recorder: recorder, Clock: clock.System{}}
+	if account := view.Account(); account != "" {
+		judged.ClusterARN = fmt.Sprintf("arn:aws:kafka:%s:%s:cluster/%s/%s", g.region, account, g.cluster, id)
+		world.Policies = view
+	}
+	judge, err := authz.New(judged, world)
+	if err != nil {
+		return err
+	}
+	w.Judge = judge
+	w.Own = gwusers.Own(users)
+	maps.Copy(w.Own, ownACLs(list))
+	door, err := login.New(login.Config{Region: g.region, Cluster: g.cluster}, login.World{
+		Users: users, Keys: gatewayKeys{view}, Trail: recorder, Clock: clock.System{}, Log: g.log,
+		Admit: func(ctx context.Context, who identity.Identity, from login.Origin) error {
+			return judge.Admit(ctx, who, from.Address, from.TLS)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.Connect = func(c *server.Conn, l login.Listener) (gateway.Session, error) { return door.Connected(c, l) }
+	return nil
+}
+
+// gatewayKeys are the access keys of a View, as logins want them.
+type gatewayKeys struct{ view *iam.View }
+
+// Key finds one.
+func (k gatewayKeys) Key(ctx context.Context, id, sessionToken string) (login.Key, error) {
+	found, err := k.view.Key(ctx, id, sessionToken)
+	if errors.Is(err, iam.ErrKey) {
+		err = fmt.Errorf("%w: %w", login.ErrUnknownKey, err)
+	}
+	return login.Key(found), err
+}
+
+// ownACLs answers what is about ACLs from the cluster's own list.
+func ownACLs(list *acl.Store) map[int16]gateway.Own {
+	return map[int16]gateway.Own{
+		int16(kmsg.DescribeACLs): func(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
+			return acls.Describe(list.Snapshot(), req.(*kmsg.DescribeACLsRequest)), nil
+		},
+		int16(kmsg.CreateACLs): func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+			resp, _, err := acls.Create(ctx, list, req.(*kmsg.CreateACLsRequest))
+			return resp, err
+		},
+		int16(kmsg.DeleteACLs): func(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+			resp, _, err := acls.Delete(ctx, list, req.(*kmsg.DeleteACLsRequest))
+			return resp, err
+		},
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"millrace/base/clock"
+	"millrace/base/disk"
+	"millrace/base/kv"
+	"millrace/cmd/remote"
+	"millrace/secure/iam"
+	"millrace/secure/login"
+)
+
+// accessKeys gives logins the access keys of IAM. It implements login.Keys.
+type accessKeys struct{ view *iam.View }
+
+// Key implements login.Keys.
+func (a accessKeys) Key(ctx context.Context, id, sessionToken string) (login.Key, error) {
+	c, err := a.view.Key(ctx, id, sessionToken)
+	if errors.Is(err, iam.ErrKey) {
+		return login.Key{}, fmt.Errorf("%w: %w", login.ErrUnknownKey, err)
+	}
+	if err != nil {
+		return login.Key{}, err
+	}
+	return login.Key{ID: c.ID, Secret: c.Secret, Principal: c.Principal, Identity: c.Identity, Expires: c.Expires}, nil
+}
+
+// openView follows users, roles and keys until the end of running, and returns when they are known.
+func openView(ctx context.Context, cluster string, store kv.KV, sealer iam.Sealer, log *slog.Logger, run func(what string, f func(context.Context) error)) (*iam.View, error) {
+	view := iam.NewView(store, sealer, clock.System{}, log, iam.ViewConfig{Cluster: cluster})
+	run("access keys", func(ctx context.Context) error {
+		again(ctx, log, "access keys", view.Run)
+		return nil
+	})
+	select {
+	case <-view.Ready():
+		return view, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("access keys: %w", ctx.Err())
+	}
+}
+
+// againPause is before something is followed again that could not be.
+const againPause = time.Second
+
+// again goes on with f until ctx ends: what it knew when it failed stays known.
+func again(ctx context.Context, log *slog.Logger, what string, f func(context.Context) error) {
+	for ctx.Err() == nil {
+		err := f(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		log.Warn("could not be followed, trying again", "what", what, "err", err)
+		t := time.NewTimer(againPause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// keepRoot writes the root key's file where it is missing.
+func keepRoot(ctx context.Context, data, region string, store *iam.Store, files disk.FS) error {
+	account, err := store.OpenAccount(ctx)
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	name := remote.RootFile(data)
+	if _, err := files.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	key, err := store.RootKey(ctx)
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	text, err := json.MarshalIndent(remote.RootKey{Account: account.ID, Region: region, NewKey: key}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	if err := files.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	return nil
+}
