@@ -40,7 +40,7 @@ func TestFlightsApacheKafka(t *testing.T) {
 func flights(t *testing.T, cluster *harness.Cluster) {
 	file := flightsFile(t)
 	source := digestFile(t, file)
-	all := startClients(t, cluster)
+	all := startClients(t, cluster, *only)
 	if cluster.Engine == harness.Millrace {
 		all = append(all, newVerbs(cluster))
 	}

@@ -20,12 +20,12 @@ func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs foreign clients")
 	}
-	suite(t, harness.StartMillrace(t, harness.MillraceOptions{}))
+	suite(t, harness.StartMillrace(t, harness.MillraceOptions{}), *only)
 }
 
 // TestApacheKafka runs the same against Apache Kafka: the recorded answers are what it says, and the scenarios are right.
 func TestApacheKafka(t *testing.T) {
-	unlessKnown(t, "conformance-apache-kafka", func() { suite(t, harness.StartKafka(t, harness.KafkaOptions{})) })
+	unlessKnown(t, "conformance-apache-kafka", func() { suite(t, harness.StartKafka(t, harness.KafkaOptions{}), *only) })
 }
 
 // maker makes a client of a cluster with a toolchain.
@@ -51,9 +51,9 @@ func makers() []maker {
 	}
 }
 
-// suite is the one body of both tests.
-func suite(t *testing.T, cluster *harness.Cluster) {
-	all := startClients(t, cluster)
+// suite is the one body of these tests and of TestGateway. wanted are the clients, with commas between; empty means all.
+func suite(t *testing.T, cluster *harness.Cluster, wanted string) {
+	all := startClients(t, cluster, wanted)
 	var written sync.Map
 	t.Run("scenarios", func(t *testing.T) {
 		for _, one := range all {
@@ -74,11 +74,11 @@ func suite(t *testing.T, cluster *harness.Cluster) {
 }
 
 // startClients starts the clients that are wanted and whose toolchain is there.
-func startClients(t *testing.T, cluster *harness.Cluster) []client {
+func startClients(t *testing.T, cluster *harness.Cluster, wanted string) []client {
 	t.Helper()
 	var all []client
 	for _, m := range makers() {
-		if *only != "" && !strings.Contains(","+*only+",", ","+m.name+",") {
+		if wanted != "" && !strings.Contains(","+wanted+",", ","+m.name+",") {
 			continue
 		}
 		if harness.Has(t, m.tool) {

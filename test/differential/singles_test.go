@@ -75,6 +75,43 @@ func listSingles() []single {
 			q.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "nobody"}, {Name: "somebody"}}
 			return q
 		}},
+		{name: "describe-acls", key: kmsg.DescribeACLs, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrDescribeACLsRequest()
+			q.ResourceType, q.ResourcePatternType, q.Operation, q.PermissionType = kmsg.ACLResourceTypeTopic, kmsg.ACLResourcePatternTypeAny, kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
+			q.ResourceName, q.Principal, q.Host = ptr("fix"), ptr("User:alice"), ptr("*")
+			return q
+		}},
+		{name: "create-acls", key: kmsg.CreateACLs, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrCreateACLsRequest()
+			q.Creations = []kmsg.CreateACLsRequestCreation{{ResourceType: kmsg.ACLResourceTypeTopic, ResourceName: "fix", ResourcePatternType: kmsg.ACLResourcePatternTypeLiteral,
+				Principal: "User:alice", Host: "*", Operation: kmsg.ACLOperationRead, PermissionType: kmsg.ACLPermissionTypeAllow}}
+			return q
+		}},
+		{name: "delete-acls", key: kmsg.DeleteACLs, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrDeleteACLsRequest()
+			q.Filters = []kmsg.DeleteACLsRequestFilter{{ResourceType: kmsg.ACLResourceTypeTopic, ResourceName: ptr("fix"), ResourcePatternType: kmsg.ACLResourcePatternTypeAny,
+				Principal: ptr("User:alice"), Host: ptr("*"), Operation: kmsg.ACLOperationAny, PermissionType: kmsg.ACLPermissionTypeAny}}
+			return q
+		}},
+		{name: "alter-scram", key: kmsg.AlterUserSCRAMCredentials, request: func(_ *run, u string) kmsg.Request {
+			q := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+			d := kmsg.NewAlterUserSCRAMCredentialsRequestDeletion()
+			d.Name, d.Mechanism = u, 1
+			p := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+			p.Name, p.Mechanism, p.Iterations, p.Salt, p.SaltedPassword = u, 2, 4096, []byte("salt"), []byte("salted")
+			q.Deletions, q.Upsertions = append(q.Deletions, d), append(q.Upsertions, p)
+			return q
+		}},
+		{name: "sasl-handshake", key: kmsg.SASLHandshake, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrSASLHandshakeRequest()
+			q.Mechanism = "SCRAM-SHA-512"
+			return q
+		}},
+		{name: "sasl-authenticate", key: kmsg.SASLAuthenticate, request: func(*run, string) kmsg.Request {
+			q := kmsg.NewPtrSASLAuthenticateRequest()
+			q.SASLAuthBytes = []byte("n,,n=alice,r=abc")
+			return q
+		}},
 		{name: "list-transactions", key: kmsg.ListTransactions, request: func(*run, string) kmsg.Request {
 			q := kmsg.NewPtrListTransactionsRequest()
 			q.StateFilters, q.ProducerIDFilters = []string{"Ongoing"}, []int64{invented + 7}

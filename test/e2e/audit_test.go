@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,9 +178,47 @@ func strangers(t *testing.T, c *harness.Cluster) {
 
 // TestBackupWipeAndRestore loses etcd some time after the backup: partitions have moved meanwhile, more was written and cut.
 func TestBackupWipeAndRestore(t *testing.T) {
+	t.Run("logs on files", func(t *testing.T) { backupWipeAndRestore(t) })
+	t.Run("logs in the object store", func(t *testing.T) { backupWipeAndRestore(t, "--wal", "object") })
+}
+
+// killAll kills serve and its brokers, so that their logs end anywhere.
+func killAll(t *testing.T, c *harness.Cluster) {
+	t.Helper()
+	pids := c.Brokers()
+	c.Process().Kill()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readExactly reads a topic until it has seen as many records as were acknowledged, each of which may come once.
+func readExactly(t *testing.T, c *harness.Cluster, topic string, acked map[string]bool) {
+	t.Helper()
+	client := newClient(t, c, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for seen := map[string]bool{}; len(seen) < len(acked); {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%v after %d of %d records", err, len(seen), len(acked))
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if value := string(r.Value); !acked[value] || seen[value] {
+				t.Errorf("record %q at offset %d of partition %d: never written, or doubled", value, r.Offset, r.Partition)
+			}
+			seen[string(r.Value)] = true
+		})
+	}
+}
+
+func backupWipeAndRestore(t *testing.T, args ...string) {
+	t.Helper()
 	const partitions = 8
 	dir := filepath.Join(t.TempDir(), "data")
-	options := harness.MillraceOptions{Dir: dir, Brokers: 2}
+	options := harness.MillraceOptions{Dir: dir, Brokers: 2, Args: args}
 	c := harness.StartMillrace(t, options)
 	api := "--api=http://" + c.API
 	file := filepath.Join(t.TempDir(), "backup")
@@ -225,9 +264,13 @@ func TestBackupWipeAndRestore(t *testing.T) {
 	operate(t, c, "roll") // everything moves at least twice
 	write(c, "after the moves")
 	read(c)
-	c.Stop(t)
+	if len(args) == 0 {
+		c.Stop(t)
+	} else {
+		killAll(t, c)
+	}
 
-	if r := millrace(t, "", "restore", "--from", file, "--data", dir); r.code != 1 || !strings.Contains(r.err, "not empty") {
+	if r := millrace(t, "", "restore", "--from", file, "--data", dir); len(args) == 0 && (r.code != 1 || !strings.Contains(r.err, "not empty")) {
 		t.Fatalf("over an etcd that is there: %+v", r)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {
@@ -250,21 +293,7 @@ func TestBackupWipeAndRestore(t *testing.T) {
 	options.KafkaPort, options.APIPort, options.Brokers = 0, 0, 0
 	again := harness.StartMillrace(t, options)
 	write(again, "after the restore")
-	client := newClient(t, again, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for seen := map[string]bool{}; len(seen) < len(acked); {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			t.Fatalf("%v after %d of %d records", err, len(seen), len(acked))
-		}
-		fetches.EachRecord(func(r *kgo.Record) {
-			if value := string(r.Value); !acked[value] || seen[value] {
-				t.Errorf("record %q at offset %d of partition %d: never written, or doubled", value, r.Offset, r.Partition)
-			}
-			seen[string(r.Value)] = true
-		})
-	}
+	readExactly(t, again, "t", acked)
 	lag, err := kadm.NewClient(newClient(t, again)).Lag(t.Context(), "g")
 	if err != nil {
 		t.Fatal(err)

@@ -203,19 +203,21 @@ type load struct {
 	acked   int
 	failed  []error
 	longest time.Duration
+	by      []int     // acks by partition
+	asked   time.Time // when the client asked for metadata last
 }
 
 func startLoad(t *testing.T, c *harness.Cluster, topic string, partitions int) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel}
-	client := newClient(t, c, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics())
+	l := &load{cancel: cancel, by: make([]int, partitions)}
+	client := newClient(t, c, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics(), kgo.WithHooks(l))
 	for p := range partitions {
 		l.done.Go(func() {
 			for ctx.Err() == nil {
 				began := time.Now()
 				err := client.ProduceSync(context.Background(), &kgo.Record{Topic: topic, Partition: int32(p), Value: []byte("v")}).FirstErr()
-				l.note(err, time.Since(began))
+				l.note(p, err, time.Since(began))
 			}
 		})
 	}
@@ -223,7 +225,7 @@ func startLoad(t *testing.T, c *harness.Cluster, topic string, partitions int) *
 	return l
 }
 
-func (l *load) note(err error, took time.Duration) {
+func (l *load) note(p int, err error, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.longest = max(l.longest, took)
@@ -232,6 +234,7 @@ func (l *load) note(err error, took time.Duration) {
 		return
 	}
 	l.acked++
+	l.by[p]++
 }
 
 // stop ends the load and checks it: no error, and every acknowledged record there once.

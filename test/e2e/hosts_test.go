@@ -363,7 +363,9 @@ func TestHostThatBurnsDown(t *testing.T) {
 	operate(t, c, "scale", "--brokers", "3")
 	spread(t, c, "t", partitions, 3)
 	l, r := startLoad(t, c, "t", partitions), startReader(t, c, "t")
+	l.grow(t)
 	s.agents[1].KillHost()
+	t.Logf("longest time without acks %v", l.everywhere(t))
 	notLed(t, c, "t", partitions, 3)
 	harness.Eventually(t, time.Minute, "the loss to be noticed", func(context.Context) error {
 		if got := hostStates(t, c); !strings.Contains(got, "h3 lost: 3") {
@@ -402,7 +404,9 @@ func TestHostThatIsCutOff(t *testing.T) {
 	spread(t, c, "t", partitions, 3)
 	l, r := startLoad(t, c, "t", partitions), startReader(t, c, "t")
 	cut := n.Hosts[2].Address
+	l.grow(t)
 	n.Isolate(t, cut)
+	t.Logf("longest time without acks %v", l.everywhere(t))
 	notLed(t, c, "t", partitions, 3)
 	n.Rejoin(t, cut)
 	harness.Eventually(t, time.Minute, "the host again", func(context.Context) error {

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"millrace/test/harness"
 )
 
@@ -35,6 +38,53 @@ func (l *load) await(t *testing.T, n int) {
 		}
 		return nil
 	})
+}
+
+// everywhere waits until each partition has taken a record that was sent after the call, and gives the slowest produce since takeLongest.
+func (l *load) everywhere(t *testing.T) time.Duration {
+	t.Helper()
+	now := func() []int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return slices.Clone(l.by)
+	}
+	before := now()
+	harness.Eventually(t, time.Minute, "each partition to take records", func(context.Context) error {
+		for p, n := range now() {
+			if n < before[p]+2 {
+				return fmt.Errorf("partition %d has taken %d", p, n-before[p])
+			}
+		}
+		return nil
+	})
+	return l.takeLongest()
+}
+
+// metadataAge is what franz-go lets pass by default before it asks for metadata again, even when it loses a broker.
+const metadataAge = 5 * time.Second
+
+// OnBrokerWrite notes when the client asked for metadata. It implements kgo.HookBrokerWrite.
+func (l *load) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if kmsg.Key(key) == kmsg.Metadata {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.asked = time.Now()
+	}
+}
+
+// grow lets the client of the load become like one that has run for a while: it has not asked for metadata for so long that it does at
+// once when it loses a broker.
+func (l *load) grow(t *testing.T) {
+	t.Helper()
+	harness.Eventually(t, time.Minute, "the client's metadata to be old", func(context.Context) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if age := time.Since(l.asked); l.asked.IsZero() || age <= metadataAge {
+			return fmt.Errorf("it is %v old", age)
+		}
+		return nil
+	})
+	l.takeLongest()
 }
 
 // Brokers with their logs in the object store die and hang under load: nothing that was acknowledged is lost, nothing is
@@ -73,4 +123,27 @@ func takeOverUnderLoad(t *testing.T, options harness.MillraceOptions) {
 	}
 	l.stop(t, c, "t")
 	r.stop(t, l.acked)
+}
+
+// TestVerbsOutliveABroker: what verbs ask of a broker that has just died, they ask again until it is back or others have what it had.
+func TestVerbsOutliveABroker(t *testing.T) {
+	const partitions = 4
+	c := harness.StartMillrace(t, harness.MillraceOptions{Brokers: 2})
+	spread(t, c, "t", partitions, 2)
+	produceAll(t, c, "t", partitions, "v")
+	bootstrap := "--bootstrap=" + c.Bootstrap
+	ok(t, "", "consume", "t", "--group", "g", bootstrap)
+	const id = 2 // the bootstrap address is broker 1's: where nobody answers there, verbs say so at once
+	for _, args := range [][]string{
+		{"topic", "describe", "t"}, {"consume", "t"}, {"group", "describe", "g"}, {"group", "list"}, {"group", "reset", "g", "--to", "beginning", "--dry-run"},
+	} {
+		pid := brokerPID(t, c, id)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if r := millrace(t, "", append(args, bootstrap)...); r.code != 0 {
+			t.Errorf("%v after broker %d was killed: exit code %d: %s", args, id, r.code, r.err)
+		}
+		comesBack(t, c, id, pid)
+	}
 }

@@ -5,8 +5,8 @@
 //
 //   - H1: a toolchain is set up once per set of pinned requirements, whatever number of test processes ask for it at a time
 //     (a file lock), and asking for one that is there costs a few system calls.
-//   - H2: nothing is written outside the cache folder and the test's temporary folders. The one exception is kcat, which is
-//     a distribution package: it is installed only for root, and only where it is missing. Network namespaces (NewNetwork) are the kernel's, and end with the test.
+//   - H2: nothing is written outside the cache folder and the test's temporary folders. The exceptions are kcat and sslscan,
+//     which are distribution packages: they are installed only for root, and only where they are missing. Network namespaces (NewNetwork) are the kernel's, and end with the test.
 //   - H3: every process that was started is ended at cleanup, by its id; a process that outlives its test binary is a fault.
 //   - H4: a missing toolchain skips the test, unless MILLRACE_TEST_REQUIRE=all: then it fails it.
 //

@@ -25,8 +25,11 @@ const kafkaClusterID = "bWlsbHJhY2UtdGVzdHMtMQ"
 
 // KafkaOptions says how Apache Kafka is started. The zero value is a good one.
 type KafkaOptions struct {
-	// Properties are added to the broker's properties, or replace those that the harness sets.
+	// Properties are added to the broker's properties, or replace those that the harness sets. In them {port} stands for the
+	// port for clients, {controller} for the controller's.
 	Properties map[string]string
+	// Listeners are more listeners, by name; Properties have to say their protocols.
+	Listeners map[string]string
 	// HeapMB bounds the JVM's heap in MiB; 0 means 512.
 	HeapMB int
 	// Again is a cluster of Apache Kafka that has ended: the new one goes on with its folder and ports. Properties are set anew.
@@ -43,8 +46,12 @@ func StartKafka(t testing.TB, options KafkaOptions) *Cluster {
 	}
 	dir, port := kafkaPlace(t, options.Again)
 	properties := kafkaProperties(dir, port)
+	for name, address := range options.Listeners {
+		properties["listeners"] += "," + name + "://" + address
+		properties["advertised.listeners"] += "," + name + "://" + address
+	}
 	for name, value := range options.Properties {
-		properties[name] = value
+		properties[name] = strings.NewReplacer("{port}", strconv.Itoa(port), "{controller}", strconv.Itoa(port+1)).Replace(value)
 	}
 	config := filepath.Join(dir, "server.properties")
 	if err := os.WriteFile(config, []byte(renderProperties(properties)), 0o644); err != nil {

@@ -67,6 +67,9 @@ func StartProcess(t testing.TB, name, logPath string, command *exec.Cmd) *Proces
 // PID returns the process id.
 func (p *Process) PID() int { return p.command.Process.Pid }
 
+// Log is the file that the process's output goes to; "" where it was started with none.
+func (p *Process) Log() string { return p.logPath }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

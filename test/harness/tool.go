@@ -15,17 +15,21 @@ import (
 type Tool string
 
 const (
-	// Python is a virtual environment with confluent-kafka, kafka-python, aiokafka and their codecs: the path of its python.
+	// Python is a virtual environment with confluent-kafka, kafka-python, aiokafka, their codecs and the IAM signer of AWS: the path of its python.
 	Python Tool = "python"
-	// Node is kafkajs with its codecs: the path of the node_modules folder, for NODE_PATH.
+	// Node is kafkajs with its codecs and the IAM signer of AWS: the path of the node_modules folder, for NODE_PATH.
 	Node Tool = "node"
 	// Java is a JDK and Apache Kafka's jars (broker, clients, tools, streams): a class path.
 	Java Tool = "java"
+	// JavaIAM is the library of AWS with which Java clients log in by IAM, and what it needs: a class path to stand behind Java's.
+	JavaIAM Tool = "java-iam"
 	// Connect is what Java lacks to see a Kafka Connect worker at work: the path of a folder that holds the file connectors in
 	// plugins/, for plugin.path, and in logging/ the logger that writes to standard error, to stand first in a class path.
 	Connect Tool = "connect"
 	// Kcat is librdkafka's command line client: the path of the program.
 	Kcat Tool = "kcat"
+	// SSLScan looks at what a TLS server accepts: the path of the program.
+	SSLScan Tool = "sslscan"
 	// S3Server is versitygw, a server that speaks the protocol of Amazon S3: the path of the program. See StartS3.
 	S3Server Tool = "s3server"
 	// Go is the Go toolchain, for client programs that live in modules of their own: the path of the go command.
@@ -43,6 +47,9 @@ var packageJSON string
 
 //go:embed pins/pom.xml
 var pomXML string
+
+//go:embed pins/iam.xml
+var iamXML string
 
 //go:embed pins/connect.xml
 var connectXML string
@@ -90,10 +97,12 @@ func setUp(tool Tool) (string, error) {
 		return setUpNode()
 	case Java:
 		return setUpJava()
+	case JavaIAM:
+		return setUpJavaIAM()
 	case Connect:
 		return setUpConnect()
-	case Kcat:
-		return setUpKcat()
+	case Kcat, SSLScan:
+		return setUpDebian(string(tool))
 	case S3Server:
 		return setUpS3Server()
 	case Go:
@@ -165,6 +174,16 @@ func setUpJava() (string, error) {
 	return filepath.Join(dir, "libs", "*"), err
 }
 
+func setUpJavaIAM() (string, error) {
+	if _, err := exec.LookPath("mvn"); err != nil {
+		return "", err
+	}
+	dir, err := Cached("java-iam", []string{iamXML}, func(dir string) error {
+		return copyJars(dir, iamXML, "libs", "-DexcludeGroupIds=org.apache.kafka")
+	})
+	return filepath.Join(dir, "libs", "*"), err
+}
+
 func setUpConnect() (string, error) {
 	if _, err := exec.LookPath("mvn"); err != nil {
 		return "", err
@@ -209,35 +228,37 @@ func archiveClasses(dir string) error {
 	return nil
 }
 
-func setUpKcat() (string, error) {
-	if path, err := exec.LookPath("kcat"); err == nil {
+// setUpDebian finds a program, or installs the distribution's package of the same name.
+func setUpDebian(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
 	apt, err := exec.LookPath("apt-get")
 	if err != nil || os.Geteuid() != 0 {
-		return "", errors.New("kcat is not on the path, and only root can install it with apt-get")
+		return "", fmt.Errorf("%s is not on the path, and only root can install it with apt-get", name)
 	}
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
-	err = locked(filepath.Join(cache, "kcat.lock"), func() error {
-		if _, err := exec.LookPath("kcat"); err == nil {
+	// One lock for all packages: apt-get has one too, and does not wait for it.
+	err = locked(filepath.Join(cache, "apt.lock"), func() error {
+		if _, err := exec.LookPath(name); err == nil {
 			return nil
 		}
-		if _, err := run("", apt, "install", "--yes", "--quiet", "kcat"); err == nil {
+		if _, err := run("", apt, "install", "--yes", "--quiet", name); err == nil {
 			return nil
 		}
 		if _, err := run("", apt, "update", "--quiet"); err != nil {
 			return err
 		}
-		_, err := run("", apt, "install", "--yes", "--quiet", "kcat")
+		_, err := run("", apt, "install", "--yes", "--quiet", name)
 		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("install kcat: %w", err)
+		return "", fmt.Errorf("install %s: %w", name, err)
 	}
-	return exec.LookPath("kcat")
+	return exec.LookPath(name)
 }
 
 // Javac compiles the Java sources in dir against Apache Kafka's jars and returns a class path with both.

@@ -177,7 +177,7 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 				binary.BigEndian.PutUint32(b[60:], castagnoli(b[:60]))
 				return b
 			})
-			return []string{name, "newer", "format 9", "up to 1"}
+			return []string{name, "newer", "format 9", "up to 2"}
 		}},
 		{"segment", cut, func(t *testing.T, dir string) []string {
 			each(t, filepath.Join(dir, "store", "default", "objects", "segments"), "", func(b []byte) []byte {

@@ -202,11 +202,45 @@ func (v *victim) drainAll(loads []load) (well []load) {
 	for i, l := range loads {
 		if ended[i] != nil {
 			v.t.Errorf("%s: %v; clients were told: %v", l.name, ended[i], l.told())
+			v.describe()
 			continue
 		}
 		well = append(well, l)
 	}
 	return well
+}
+
+// describe logs what the cluster says of its groups and topics, to find out why a load does not end.
+func (v *victim) describe() {
+	v.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(v.cluster.Bootstrap))
+	if err != nil {
+		v.t.Log(err)
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(v.t.Context(), returnLimit/4)
+	defer cancel()
+	admin := kadm.NewClient(client)
+	groups, err := admin.DescribeGroups(ctx)
+	v.t.Logf("groups: %v", err)
+	for _, g := range groups.Sorted() {
+		v.t.Logf("group %s: %s by broker %d, protocol %s, %v", g.Group, g.State, g.Coordinator.NodeID, g.Protocol, g.Err)
+		for _, m := range g.Members {
+			if a, ok := m.Assigned.AsConsumer(); ok {
+				v.t.Logf("  member %s: %v", m.MemberID, a.Topics)
+			}
+		}
+	}
+	topics, err := admin.ListTopics(ctx)
+	v.t.Logf("topics: %v", err)
+	for _, topic := range topics.Sorted() {
+		leaders := map[int32]int32{}
+		for _, p := range topic.Partitions.Sorted() {
+			leaders[p.Partition] = p.Leader
+		}
+		v.t.Logf("topic %s: leaders %v", topic.Topic, leaders)
+	}
 }
 
 // hurry makes brokers cut, compact and seal all the time, so that faults strike in the midst of it.

@@ -1,0 +1,408 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/test/harness"
+)
+
+// known is what is searched for: nothing else has these bytes.
+func known() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return "known" + hex.EncodeToString(b)
+}
+
+// holding lists the files below dir that have some bytes in them, but for those that are named.
+func holding(t *testing.T, dir, what string, but ...string) (found []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || slices.Contains(but, path) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(what)) {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// image is the sum of every file below dirs.
+func image(t *testing.T, dirs ...string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			sum := sha256.Sum256(data)
+			all[path] = hex.EncodeToString(sum[:])
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// writeKnown leaves records with a known value in the log, in a segment, in an open transaction's, in a group's offsets and in a compacted topic.
+func writeKnown(t *testing.T, c *kgo.Client, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	admin := kadm.NewClient(c)
+	often := "100"
+	hurried := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "log.cleaner.backoff.ms", Value: &often}, {Op: kadm.SetConfig, Name: "log.retention.check.interval.ms", Value: &often}}
+	if _, err := admin.AlterBrokerConfigs(ctx, hurried); err != nil {
+		t.Fatal(err)
+	}
+	compact, clean := "compact", "0"
+	configs := map[string]*string{"cleanup.policy": &compact, "segment.ms": &often, "min.cleanable.dirty.ratio": &clean}
+	if _, err := admin.CreateTopic(ctx, 1, 1, configs, "compacted"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(ctx, 2, 1, nil, "plain"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		for _, topic := range []string{"plain", "compacted"} {
+			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, value, " key ", i%5), Value: fmt.Append(nil, value, " ", i), Headers: []kgo.RecordHeader{{Key: value, Value: []byte(value)}}}
+			if err := c.ProduceSync(ctx, r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: "plain", Partition: 0, At: 1, LeaderEpoch: -1, Metadata: value})
+	if err := admin.CommitAllOffsets(ctx, "group", offsets); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitSegment waits until a segment lies in the store.
+func awaitSegment(t *testing.T, dir string) {
+	t.Helper()
+	harness.Eventually(t, time.Minute, "a segment is in the store", func(context.Context) error {
+		if len(segmentsOf(t, dir)) == 0 {
+			return os.ErrNotExist
+		}
+		return nil
+	})
+}
+
+// readsKnown reads all that writeKnown left.
+func readsKnown(t *testing.T, c *kgo.Client, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c.AddConsumeTopics("plain", "compacted")
+	for plain, keys := 0, map[string]bool{}; plain < 20 || len(keys) < 5; {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%v after %d records and %d keys", err, plain, len(keys))
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !strings.HasPrefix(string(r.Value), value) {
+				t.Errorf("a record of another value: %q", r.Value)
+			}
+			if r.Topic == "plain" {
+				plain++
+			} else {
+				keys[string(r.Key)] = true
+			}
+		})
+	}
+}
+
+// TestNothingAtRestCanBeRead searches everything that serve keeps, with either log, while it runs and after it was killed.
+func TestNothingAtRestCanBeRead(t *testing.T) {
+	for _, log := range []string{"file", "object"} {
+		t.Run(log, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			options := harness.MillraceOptions{Dir: dir, Brokers: 2, Args: []string{"--wal", log}}
+			s := serveSecure(t, options, "--secure")
+			record, password := known(), known()
+			writeKnown(t, s.iam(kgo.AllowAutoTopicCreation()), record)
+			s.user("alice", password)
+			var key struct {
+				Secret string `json:"secret_access_key"`
+			}
+			s.verb("iam", "user", "create", "carol")
+			decode(t, s.verb("iam", "key", "create", "carol", "--output", "json"), &key)
+			if key.Secret == "" {
+				t.Fatal("no secret")
+			}
+			_, root := s.root()
+			awaitSegment(t, dir)
+			secrets := map[string]string{"record": record, "password": password, "root's secret key": root, "carol's secret key": key.Secret}
+			search := func(when string) {
+				t.Helper()
+				for name, what := range secrets {
+					if found := holding(t, dir, what, filepath.Join(dir, "secure", "root.json")); len(found) > 0 {
+						t.Errorf("%s, the %s can be read in %v", when, name, found)
+					}
+				}
+			}
+			search("while it runs")
+			killAll(t, s.Cluster)
+			search("after it was killed")
+			if r := millrace(t, "", "audit", "--offline", "--data", dir, "--output", "json"); r.code != 0 {
+				t.Errorf("audit --offline: %+v", r)
+			}
+			options.KafkaPort, options.APIPort = portIn(t, s.Bootstrap), portIn(t, s.API)
+			again := serveSecure(t, options)
+			readsKnown(t, again.iam(), record)
+			again.verb("cluster", "roll")
+			readsKnown(t, again.iam(), record)
+			var report auditReport
+			decode(t, again.verb("audit", "--output", "json"), &report)
+			if !report.Clean || report.Checked == 0 {
+				t.Errorf("audit: %+v", report)
+			}
+			search("after a restart and a roll")
+			again.Stop(t)
+		})
+	}
+}
+
+// TestPlainAtRestIsFound shows that the search finds what it looks for where nothing is encrypted.
+func TestPlainAtRestIsFound(t *testing.T) {
+	c := harness.StartMillrace(t, harness.MillraceOptions{})
+	record := known()
+	writeKnown(t, newClient(t, c), record)
+	awaitSegment(t, c.Dir)
+	if found := holding(t, filepath.Join(c.Dir, "store"), record); len(found) == 0 {
+		t.Error("the record is not found in a segment that is not encrypted")
+	}
+	if found := holding(t, c.Dir, record); len(found) < 2 {
+		t.Errorf("the record is found in %v only", found)
+	}
+}
+
+// TestWrongKeyRing starts an encrypted cluster with another key ring, and with none: it says so and touches no data.
+func TestWrongKeyRing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	options := harness.MillraceOptions{Dir: dir}
+	s := serveSecure(t, options, "--secure")
+	record := known()
+	writeKnown(t, s.iam(), record)
+	s.Stop(t)
+	ring := filepath.Join(dir, "secure", "keyring.json")
+	right, err := os.ReadFile(ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"serve", "--data", dir, "--kafka", s.Bootstrap, "--listen", s.API}
+	kept := func() map[string]string {
+		all := image(t, dir)
+		for path := range all { // etcd's own, which starts and stops, and the lock, which names the process that has it
+			if strings.HasPrefix(path, filepath.Join(dir, "etcd")+"/") || path == filepath.Join(dir, "lock") {
+				delete(all, path)
+			}
+		}
+		return all
+	}
+	refuses := func(what, hint string, args ...string) {
+		t.Helper()
+		before := kept()
+		r := millrace(t, "", args...)
+		if r.code == 0 || !strings.Contains(r.err, hint) {
+			t.Errorf("%s: exit code %d\n%s", what, r.code, r.err)
+		}
+		after := kept()
+		for path := range before {
+			if before[path] != after[path] {
+				t.Errorf("%s: %s was changed", what, path)
+			}
+		}
+		for path := range after {
+			if before[path] == "" {
+				t.Errorf("%s: %s was made", what, path)
+			}
+		}
+	}
+	if err := os.Remove(ring); err != nil {
+		t.Fatal(err)
+	}
+	refuses("no key ring", "key ring: ", args...)
+	refuses("audit without a key ring", "key ring: ", "audit", "--offline", "--data", dir)
+	ok(t, "", "kms", "keyring", ring)
+	if err := os.Remove(ring + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	refuses("another key ring", "not to be unwrapped by this KMS", args...)
+	refuses("audit with another key ring", "not to be unwrapped by this KMS", "audit", "--offline", "--data", dir)
+	if err := os.WriteFile(ring, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options.KafkaPort, options.APIPort = portIn(t, s.Bootstrap), portIn(t, s.API)
+	readsKnown(t, serveSecure(t, options).iam(), record)
+}
+
+// secureLoad writes to every partition until it is stopped, over a connection with a login.
+type secureLoad struct {
+	stopping context.CancelFunc
+	done     sync.WaitGroup
+	mu       sync.Mutex
+	acked    map[string]bool
+	faults   []error
+}
+
+func (s secured) load(topic string, partitions int) *secureLoad {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &secureLoad{stopping: cancel, acked: map[string]bool{}}
+	c := s.iam(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	for p := range partitions {
+		l.done.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				value := fmt.Sprintf("%d of %d", i, p)
+				err := c.ProduceSync(context.Background(), &kgo.Record{Topic: topic, Partition: int32(p), Value: []byte(value)}).FirstErr()
+				l.mu.Lock()
+				if err != nil {
+					l.faults = append(l.faults, err)
+				} else {
+					l.acked[value] = true
+				}
+				l.mu.Unlock()
+			}
+		})
+	}
+	s.t.Cleanup(func() { cancel(); l.done.Wait() })
+	return l
+}
+
+// await waits for n more records.
+func (l *secureLoad) await(t *testing.T, n int) {
+	t.Helper()
+	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.acked) }
+	from := count()
+	harness.Eventually(t, time.Minute, "more records", func(context.Context) error {
+		if now := count(); now < from+n {
+			return fmt.Errorf("%d of %d", now-from, n)
+		}
+		return nil
+	})
+}
+
+// stop ends the load: no error, and every record there once.
+func (l *secureLoad) stop(t *testing.T, s secured, topic string) {
+	t.Helper()
+	l.stopping()
+	l.done.Wait()
+	if len(l.faults) > 0 {
+		t.Errorf("%d produces failed: %v", len(l.faults), l.faults[0])
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	reader := s.iam(kgo.ConsumeTopics(topic))
+	seen := map[string]bool{}
+	for len(seen) < len(l.acked) {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%v after %d of %d records", err, len(seen), len(l.acked))
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if seen[string(r.Value)] || !l.acked[string(r.Value)] {
+				t.Errorf("record %q: twice, or never written", r.Value)
+			}
+			seen[string(r.Value)] = true
+		})
+	}
+	t.Logf("%d records, each once", len(seen))
+}
+
+// keysOf is what `millrace kms status` says: the newest data key by purpose, and what wraps the data keys.
+func (s secured) keysOf() (newest map[string]int, by map[string]bool) {
+	s.t.Helper()
+	var all struct {
+		Keys []struct {
+			Purpose string
+			ID      int
+			KMS     string
+		}
+	}
+	if err := json.Unmarshal([]byte(s.verb("kms", "status", "--output", "json")), &all); err != nil {
+		s.t.Fatal(err)
+	}
+	newest, by = map[string]int{}, map[string]bool{}
+	for _, k := range all.Keys {
+		newest[k.Purpose] = max(newest[k.Purpose], k.ID)
+		by[k.KMS] = true
+	}
+	return newest, by
+}
+
+// TestKeysRotatedUnderLoad makes new data keys and a new key in the key ring, moves to another key ring, and kills a broker, under load.
+func TestKeysRotatedUnderLoad(t *testing.T) {
+	const partitions = 6
+	dir := filepath.Join(t.TempDir(), "data")
+	options := harness.MillraceOptions{Dir: dir, Brokers: 3, Args: []string{"--wal", "object"}}
+	s := serveSecure(t, options, "--secure")
+	s.topic("t", partitions)
+	l := s.load("t", partitions)
+	ring, other := filepath.Join(dir, "secure", "keyring.json"), filepath.Join(t.TempDir(), "other.json")
+	for round := range 3 {
+		l.await(t, 300)
+		ok(t, "", "kms", "keyring", ring)
+		s.verb("kms", "rewrap")
+		s.verb("kms", "rotate")
+		l.await(t, 300)
+		if newest, _ := s.keysOf(); newest["clusters/default"] != round+2 || newest["secrets"] != round+2 {
+			t.Errorf("after %d rotations: %v", round+1, newest)
+		}
+	}
+	s.verb("cluster", "roll") // what rests under old keys is read, what is new goes under the newest
+	l.await(t, 300)
+	if err := syscall.Kill(brokerPID(t, s.Cluster, 2), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 300)
+	ok(t, "", "kms", "keyring", other)
+	s.verb("kms", "rewrap", "--to", "keyring://"+other)
+	if _, by := s.keysOf(); len(by) != 1 || !by["keyring://"+other] {
+		t.Errorf("wrapped by %v", by)
+	}
+	l.await(t, 300) // running brokers go on
+	l.stop(t, s, "t")
+	trail := s.verb("audit", "log", "--data", dir, "--output", "json")
+	for _, action := range []string{"millrace:RotateDataKeys", "millrace:RewrapDataKeys"} {
+		if !strings.Contains(trail, action) {
+			t.Errorf("%s is not on record", action)
+		}
+	}
+	s.Stop(t)
+	options.KafkaPort, options.APIPort = portIn(t, s.Bootstrap), portIn(t, s.API)
+	if err := os.Remove(ring); err != nil { // nothing needs it any more
+		t.Fatal(err)
+	}
+	again := serveSecure(t, options, "--kms", "keyring://"+other)
+	l.stop(t, again, "t")
+	again.verb("kms", "rotate")
+}
