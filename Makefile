@@ -8,7 +8,7 @@ CHURN    ?= 10m
 NEMESIS  ?= 30m
 KILLS    ?= 50
 
-.PHONY: check test race lint conformance ecosystem share soak bench brokers fuzz generate
+.PHONY: check test race lint conformance gateway ecosystem share soak bench brokers secure fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
@@ -25,6 +25,10 @@ lint: ## the pinned linter
 conformance: ## foreign clients against millrace and Apache Kafka; a missing toolchain is a failure
 	MILLRACE_TEST_REQUIRE=all go test -count=1 -v ./test/conformance/...
 
+gateway: ## foreign clients against Apache Kafka behind a gateway
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v -timeout 30m -run TestGateway ./test/conformance \
+	-clients java,franz-go,sarama,kafka-go,confluent-kafka,kafka-python,aiokafka,kafkajs,kcat
+
 ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache Kafka; Streams is killed KILLS times
 	MILLRACE_TEST_REQUIRE=all MILLRACE_ECOSYSTEM=full MILLRACE_STREAMS_KILLS=$(KILLS) \
 	go test -count=1 -v -timeout 3h ./test/ecosystem/...
@@ -37,6 +41,9 @@ soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of
 
 brokers: ## Brokers come and go, beside Apache Kafka; options in bench/brokers: make brokers BENCH='-only roll'
 	go test -count=1 -v -timeout 4h ./bench/brokers -run '^TestBrokersComeAndGo$$' -full $(BENCH)
+
+secure: ## what TLS, IAM, encryption at rest and the gateway cost, beside plain and Apache Kafka; options in bench/secure: make secure BENCH='-rounds 5'
+	go test -count=1 -v -timeout 1h ./bench/secure -run '^TestSecure$$' -full $(BENCH)
 
 bench: ## Apache Kafka and millrace side by side; options in bench/first: make bench BENCH='-rounds 5'
 	go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)

@@ -35,7 +35,7 @@ func TestBrokersComeAndGo(t *testing.T) {
 		Only: []string{"kill", "roll", "scale", "many"}}
 	names := []string{"millrace"}
 	if *full {
-		o = options{Partitions: *size, Every: *every, Warm: 3 * time.Second, Kill: 15 * time.Second, Hang: 20 * time.Second, After: 3 * time.Second,
+		o = options{Partitions: *size, Every: *every, Warm: 11 * time.Second, Kill: 15 * time.Second, Hang: 20 * time.Second, After: 3 * time.Second,
 			Rounds: *rounds, Most: 6, Many: *count, Heap: 512}
 		if *only != "" {
 			o.Only = strings.Split(*only, ",")
