@@ -114,7 +114,11 @@ type shipper struct {
 // round ships all that there is now. After an error the trails are read again from where shipping has come to.
 func (s *shipper) round(ctx context.Context) (err error) {
 	if s.reader == nil {
-		s.reader = trail.NewReader(s.world.FS, s.world.Root, trail.Filter{})
+		done := map[string]uint64{}
+		for writer, at := range s.state.Writers {
+			done[writer] = at.Done
+		}
+		s.reader = trail.NewReader(s.world.FS, s.world.Root, trail.Filter{After: done})
 	}
 	defer func() {
 		if err != nil {
@@ -141,9 +145,6 @@ func (s *shipper) round(ctx context.Context) (err error) {
 // take puts a line into the batch of its writer, and sends that when it is full.
 func (s *shipper) take(ctx context.Context, e trail.Entry) error {
 	at := s.state.Writers[e.Writer]
-	if e.N <= at.Done {
-		return nil
-	}
 	b := s.batches[e.Writer]
 	if b == nil {
 		if e.N > at.Done+1 && at.Done > 0 {

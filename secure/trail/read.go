@@ -38,11 +38,14 @@ type Filter struct {
 	Action    string // whole, or a prefix that ends with "*"
 	Resource  string // likewise
 	From      string // address
+	// After are lines by writer up to which, that one included, nothing is wanted: files that hold nothing else are not opened.
+	After map[string]uint64
 }
 
 func (f *Filter) wants(e *Entry) bool {
 	switch {
-	case !f.Since.IsZero() && e.Time.Before(f.Since),
+	case e.N <= f.After[e.Writer],
+		!f.Since.IsZero() && e.Time.Before(f.Since),
 		!f.Until.IsZero() && !e.Time.Before(f.Until),
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, e.Kind),
 		f.Outcome != "" && e.Outcome != f.Outcome,
@@ -103,7 +106,7 @@ func (r *Reader) Next(ctx context.Context, each func(Entry) error) error {
 	}
 	for _, writer := range writers {
 		if r.cursors[writer] == nil && (r.filter.Writer == "" || r.filter.Writer == writer) {
-			r.cursors[writer] = &cursor{fs: r.fs, dir: directory(r.root, writer), writer: writer, since: r.filter.Since}
+			r.cursors[writer] = &cursor{fs: r.fs, dir: directory(r.root, writer), writer: writer, since: r.filter.Since, after: r.filter.After[writer]}
 		}
 	}
 	heads := map[*cursor]*Entry{}
@@ -163,6 +166,7 @@ type cursor struct {
 	dir    string
 	writer string
 	since  time.Time // files that end before it are passed over
+	after  uint64    // likewise those that end with this line, or before it
 
 	name string // of the file; "": none yet
 	file disk.File
@@ -230,6 +234,12 @@ func (c *cursor) advance() (bool, error) {
 		return false, err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name <= c.name })
+	for len(names) > 1 {
+		if next, _ := firstOf(names[1]); next > c.after+1 {
+			break
+		}
+		names = names[1:]
+	}
 	for len(names) > 1 && !c.since.IsZero() {
 		begins, err := c.begins(names[1])
 		if err != nil || !begins.Before(c.since) {

@@ -387,6 +387,9 @@ func TestReader(t *testing.T) {
 	f(Filter{Kinds: []Kind{Login}})
 	f(Filter{Outcome: Refused})
 	f(Filter{Resource: "topic/*"})
+	f(Filter{Writer: "default-2", After: map[string]uint64{"default-2": 5}}, "kafka:15", "kafka:18")
+	f(Filter{After: map[string]uint64{"default-1": 13, "default-2": 6}}, "kafka:18")
+	f(Filter{After: map[string]uint64{"default-1": 13, "default-2": 99}})
 
 	reader := NewReader(r.fs, "audit", Filter{Since: time.Unix(1020, 0)})
 	defer reader.Close()

@@ -38,7 +38,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.Log.Error("what was learnt from the audit trail is lost, learning anew", "err", err)
 	}
-	reader := trail.NewReader(w.FS, w.Root, trail.Filter{})
+	reader := trail.NewReader(w.FS, w.Root, trail.Filter{After: watcher.Seen()})
 	defer func() { _ = reader.Close() }() // it only reads
 	every := w.Every
 	if every == 0 {

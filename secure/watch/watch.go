@@ -2,6 +2,7 @@ package watch
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"millrace/secure/trail"
@@ -142,6 +143,9 @@ func (w *Watcher) raise(rule Rule, severity Severity, e trail.Entry, subject, wh
 		Rule: rule, Severity: severity, Time: e.Time, Subject: subject, What: what, Advice: advice, Evidence: evidence,
 	})
 }
+
+// Seen are the last lines that were observed, by writer: a copy.
+func (w *Watcher) Seen() map[string]uint64 { return maps.Clone(w.memory.Seen) }
 
 // State is what the Watcher remembers, for Restore.
 func (w *Watcher) State() ([]byte, error) { return json.Marshal(w.memory) }
