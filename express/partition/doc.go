@@ -52,7 +52,8 @@
 //	P13 What Import brings in is durable in the log, whole, when Import returns nil; before that, nobody may
 //	    open the partition. It may be repeated, on a new stream.
 //	P14 A Replay brings in exactly the batches of a log from the manifest's end on, each once and without a gap, or
-//	    names the partition as failed; it holds for what it brings in as P13 does, when Finish returns.
+//	    names the partition as failed; it holds for what it brings in as P13 does, when Finish returns. The rest of an
+//	    earlier stay in that log, whose begin is trimmed, is passed over: what came with the later one covers it.
 //
 // # Concurrency
 //

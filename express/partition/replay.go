@@ -24,6 +24,7 @@ type intake struct {
 	from  int64
 	next  int64 // offset that must come next
 	begun bool
+	ahead int64 // where what was passed over ends, because it lies behind a gap
 	err   error // what keeps this partition from being imported, not the others
 }
 
@@ -55,6 +56,10 @@ func (r *Replay) Take(ctx context.Context, run wal.Run) error {
 		return nil
 	}
 	e, err := p.entry(run)
+	if err == nil && e == nil {
+		p.ahead = max(p.ahead, run.Last+1)
+		return nil
+	}
 	if err == nil {
 		err = r.in.append(ctx, p.to, e)
 	}
@@ -72,8 +77,10 @@ func (r *Replay) Take(ctx context.Context, run wal.Run) error {
 // needs tells whether there may be something new in a run.
 func (p *intake) needs(run wal.Run) bool { return p.err == nil && run.Last >= p.next }
 
-// entry is what of a run is new. A log may hold a batch twice: a partition came back to it, and it imported what it had written.
-// The first batch may begin below, where the log start lies in it.
+// entry is what of a run is new, nil where something is missing before it. A log may hold a batch twice: a partition came back to
+// it, and it imported what it had written. Then what it held before is needed no more, and the begin of that may be trimmed: such a
+// rest lies behind a gap, and what was imported later covers the gap and the rest. The first batch may begin below, where the log
+// start lies in it.
 func (p *intake) entry(run wal.Run) (*wal.Entry, error) {
 	e := &wal.Entry{LastOffset: run.Last, BaseOffset: -1}
 	for rest := run.Data; len(rest) > 0; {
@@ -91,7 +98,10 @@ func (p *intake) entry(run wal.Run) (*wal.Entry, error) {
 		}
 		rest = after
 	}
-	if e.BaseOffset < 0 || e.BaseOffset > p.next || e.BaseOffset < p.next && p.begun {
+	switch {
+	case e.BaseOffset > p.next:
+		return nil, nil
+	case e.BaseOffset < 0, e.BaseOffset < p.next && p.begun:
 		return nil, fmt.Errorf("%w: the log goes on at %d, after %d", ErrGap, e.BaseOffset, p.next)
 	}
 	return e, nil
@@ -104,6 +114,9 @@ func (r *Replay) Finish(ctx context.Context) (failed map[topic.Partition]error, 
 	}
 	failed = make(map[topic.Partition]error)
 	for id, p := range r.parts {
+		if p.err == nil && p.next < p.ahead {
+			p.err = fmt.Errorf("import %s: %w: the log holds records up to %d, and what comes after %d is missing", id, ErrGap, p.ahead, p.next)
+		}
 		if p.err != nil {
 			failed[id] = p.err
 		}

@@ -66,6 +66,39 @@ func TestReplayTakesWhatIsNew(t *testing.T) {
 	})
 }
 
+// A partition that left a log and came back is in it twice, and of its first stay the begin may be trimmed by then.
+func TestReplayPassesOverTheRestOfAnEarlierStay(t *testing.T) {
+	ctx := context.Background()
+	e := newEnv(t, nil)
+	rapid.Check(t, func(rt *rapid.T) {
+		id := topic.Partition{Topic: topic.NewID()}
+		lengths := func() int { return rapid.IntRange(1, 5).Draw(rt, "batches") }
+		r := partition.NewReplay()
+		stream := e.log.Stream(id)
+		from := rapid.Int64Range(0, 10).Draw(rt, "from") // where the manifest ends
+		r.Add(id, from, stream)
+		end := from
+		for range rapid.IntRange(0, 3).Draw(rt, "stays") {
+			trimmed := rapid.Int64Range(0, end+5).Draw(rt, "trimmed")
+			end += rapid.Int64Range(0, 10).Draw(rt, "written")
+			for _, run := range runsOf(t, id, trimmed, end-trimmed, lengths) {
+				must(t, r.Take(ctx, run))
+			}
+		}
+		begin := rapid.Int64Range(0, from).Draw(rt, "begin")
+		end += rapid.Int64Range(1, 10).Draw(rt, "written")
+		for _, run := range runsOf(t, id, begin, end-begin, lengths) {
+			must(t, r.Take(ctx, run))
+		}
+		failed, err := r.Finish(ctx)
+		must(t, err)
+		must(t, failed[id])
+		if first, last := stream.Bounds(); last != end || first != from {
+			rt.Fatalf("the stream is [%d, %d), want [%d, %d)", first, last, from, end)
+		}
+	})
+}
+
 // A partition of which something is missing fails, and the others do not.
 func TestReplayWithAGap(t *testing.T) {
 	ctx := context.Background()
