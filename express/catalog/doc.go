@@ -22,6 +22,12 @@
 // C1: A topic is visible once its record is there, and its record is written after all its partitions; what
 // a crash leaves of a creation has no record and is swept later.
 // C2: A topic that is deleted and created again has a new id, and its partitions have keys of their own.
+// What a deletion that was acknowledged does not promise is that every broker knows of it: one that is cut off from the store, or whose
+// watch lags, takes the name for the topic of before, and serves that by name, until it hears of the deletion. Apache Kafka promises no
+// more (Admin.deleteTopics: "It may take several seconds … for all the brokers to become aware that the topics are gone"). What it
+// never does, nor does this house: once a broker has told the new topic's id, the name means the new topic there, and a request by id
+// is never given anything of another topic. A deletion that waited for all brokers would have to wait for the leases of those that do
+// not answer, and brokers would have to serve nothing once theirs is over: with logs on files they serve on while etcd is away (E9).
 // C3: The leader epoch of a partition only grows: whoever changes a partition's record compares it first.
 // C4: A value that cannot be read is logged and left out; what it described keeps its last readable state.
 // C5: A broker whose registration was taken over by another incarnation never registers again (ErrFenced).

@@ -30,7 +30,21 @@ type client struct {
 	links map[string]*link // by address
 	topic map[string]*known
 	wait  time.Duration // for an answer
+
+	// Of a client whose topic is made anew under one name, see churn; the zero value is that of the others.
+	gone   map[topic.ID]bool // the lives of the topic that are over: no metadata that tells of them counts
+	names  naming
+	mapped map[string]topic.ID // by address: what the broker there was heard to call the topic of the life that is
 }
+
+// naming is how a client names topics to the brokers that it writes to and reads from.
+type naming int
+
+const (
+	byName        naming = iota
+	byMutualNames        // by name, once the broker has told the id that the client knows: nobody may mean another topic then
+	byID
+)
 
 // known is what a client knows of a topic.
 type known struct {
@@ -144,6 +158,10 @@ func (c *client) somebody() string {
 
 // refresh asks for metadata of topics. What it knows of a partition never goes back to an older epoch.
 func (c *client) refresh(ctx context.Context, names ...string) error {
+	return c.refreshFrom(ctx, c.somebody(), names...)
+}
+
+func (c *client) refreshFrom(ctx context.Context, address string, names ...string) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version = 12
 	for _, name := range names {
@@ -151,7 +169,7 @@ func (c *client) refresh(ctx context.Context, names ...string) error {
 		t.Topic = kmsg.StringPtr(name)
 		req.Topics = append(req.Topics, t)
 	}
-	answer, err := c.ask(ctx, c.somebody(), req)
+	answer, err := c.ask(ctx, address, req)
 	if err != nil {
 		return err
 	}
@@ -166,7 +184,13 @@ func (c *client) refresh(ctx context.Context, names ...string) error {
 			faults = errors.Join(faults, kerr.Code(t.ErrorCode))
 			continue
 		}
+		if c.gone[t.TopicID] {
+			continue
+		}
 		c.learn(*t.Topic, t, brokers)
+		if c.names == byMutualNames {
+			c.mapped[address] = t.TopicID
+		}
 	}
 	return faults
 }
@@ -190,10 +214,17 @@ func (c *client) learn(name string, t kmsg.MetadataResponseTopic, brokers map[in
 // leader finds the leader of a partition; it waits until there is one, or ctx ends.
 func (c *client) leader(ctx context.Context, name string, partition int32) (leader, error) {
 	for {
+		whom := c.somebody()
 		if k := c.topic[name]; k != nil && int(partition) < len(k.leaders) && k.leaders[partition].address != "" {
-			return k.leaders[partition], nil
+			l := k.leaders[partition]
+			if c.names != byMutualNames || c.mapped[l.address] == k.id {
+				return l, nil
+			}
+			whom = l.address
 		}
-		_ = c.refresh(ctx, name)
+		if c.refreshFrom(ctx, whom, name) != nil {
+			c.forget(name, partition)
+		}
 		if !c.pause(ctx) {
 			return leader{}, ctx.Err()
 		}
@@ -230,7 +261,7 @@ func (c *client) coordinator(ctx context.Context, key string, kind int8) (string
 // createTopic makes a topic, if need be after several attempts.
 func (c *client) createTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Version, req.TimeoutMillis = 5, 3000
+	req.Version, req.TimeoutMillis = 7, 3000
 	t := kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, -1
 	for key, value := range configs {
@@ -242,8 +273,12 @@ func (c *client) createTopic(ctx context.Context, name string, partitions int32,
 	for {
 		answer, err := c.ask(ctx, c.somebody(), req)
 		if err == nil {
-			code := kerr.Code(answer.(*kmsg.CreateTopicsResponse).Topics[0].ErrorCode)
-			if code == kerr.None || code == kerr.TopicAlreadyExists {
+			made := answer.(*kmsg.CreateTopicsResponse).Topics[0]
+			code := kerr.Code(made.ErrorCode)
+			switch {
+			case code == kerr.None && c.gone[made.TopicID]:
+				return fmt.Errorf("create topic %s: it has the id of one that was deleted, %s", name, topic.ID(made.TopicID))
+			case code == kerr.None || code == kerr.TopicAlreadyExists:
 				return nil
 			}
 			err = code

@@ -17,7 +17,8 @@
 //   - E5: high watermark, last stable offset and log start never go back, from epoch to epoch neither: an owner that was replaced has
 //     never told more than its heir tells. LSO <= HW <= end.
 //   - Once nothing is wrong any more, everything that was asked is answered within patience.
-//   - A topic that is made anew under an old name has nothing of the one before it.
+//   - A topic that is made anew under an old name has another id, and nothing of the one before it: by id at once, by name where
+//     the broker that is asked has told the new id (package catalog, C2).
 //
 // # What goes wrong
 //

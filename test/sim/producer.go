@@ -10,6 +10,7 @@ import (
 
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
+	"millrace/kafka/topic"
 	"millrace/test/robust/history"
 )
 
@@ -46,11 +47,15 @@ func (b *batch) encode(who identity, sequence int32, transactional bool) error {
 	return err
 }
 
-func (b *batch) request(transactional *string) *kmsg.ProduceRequest {
+// request is what carries the batch; id is that of its topic, where topics are named so.
+func (b *batch) request(transactional *string, id *topic.ID) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
 	req.Version, req.Acks, req.TimeoutMillis, req.TransactionID = 9, -1, 3000, transactional
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic = b.topic
+	if id != nil {
+		req.Version, t.TopicID = 13, *id
+	}
 	p := kmsg.NewProduceRequestTopicPartition()
 	p.Partition, p.Records = b.partition, b.bytes
 	t.Partitions = append(t.Partitions, p)
@@ -142,14 +147,18 @@ func (c *client) deliver(ctx context.Context, batches []*batch, transactional *s
 
 // attempt sends batches and returns how many of the first were acknowledged, and what befell the one after them.
 func (c *client) attempt(ctx context.Context, address string, batches []*batch, transactional *string) (acked int, err error) {
+	var id *topic.ID
+	if k := c.topic[batches[0].topic]; c.names == byID && k != nil {
+		id = &k.id
+	}
 	for _, b := range batches {
-		if err := c.send(ctx, address, b.request(transactional)); err != nil {
+		if err := c.send(ctx, address, b.request(transactional, id)); err != nil {
 			return 0, err
 		}
 	}
 	var failed error
 	for _, b := range batches {
-		answer, err := c.receive(ctx, address, b.request(transactional))
+		answer, err := c.receive(ctx, address, b.request(transactional, id))
 		if err != nil {
 			if failed == nil {
 				failed = err

@@ -35,6 +35,9 @@ func (c *client) read(ctx context.Context, name string, partition int32, from in
 	}
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic = name
+	if c.names == byID {
+		req.Version, t.TopicID = 13, c.topic[name].id
+	}
 	p := kmsg.NewFetchRequestTopicPartition()
 	p.Partition, p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch = partition, from, 1<<20, to.epoch
 	t.Partitions = append(t.Partitions, p)
@@ -174,6 +177,24 @@ func (c *client) whole(ctx context.Context, name string, partition int32, commit
 		}
 		if wrong := unfit(err); wrong != nil || !c.pause(ctx) {
 			return all, fmt.Errorf("read %s-%d from %d to %d: %w", name, partition, from, end, errors.Join(wrong, ctx.Err()))
+		}
+	}
+	return all, nil
+}
+
+// first reads a partition from its begin until it has that many records, and once more: there may be none behind them.
+func (c *client) first(ctx context.Context, name string, partition int32, records int) (all []entry, err error) {
+	for from, last := int64(0), false; !last; {
+		last = len(all) >= records
+		var some []entry
+		some, from, err = c.read(ctx, name, partition, from, false, 0)
+		all = append(all, some...)
+		if err == nil && (last || len(some) > 0) {
+			continue
+		}
+		last = false
+		if wrong := unfit(err); err != nil && wrong != nil || !c.pause(ctx) {
+			return all, fmt.Errorf("read %s-%d from %d for %d records: %w", name, partition, from, records, errors.Join(wrong, ctx.Err()))
 		}
 	}
 	return all, nil
