@@ -36,6 +36,9 @@ var (
 	// ErrFenced is returned by Run and Register when another incarnation of this broker has registered
 	// since: this process must end.
 	ErrFenced = errors.New("another incarnation of this broker has registered")
+	// ErrReplaced is returned by Run when others have taken over what this broker had, while its registration was gone: this process
+	// must end, and a new start joins the cluster again.
+	ErrReplaced = errors.New("other brokers have taken over what this one had")
 	// ErrNotReleased is returned by Release when the partition is still ours, and no earlier call can take it
 	// away any more.
 	ErrNotReleased = errors.New("partition is not released")
@@ -141,6 +144,9 @@ type World struct {
 	KV    kv.KV
 	Clock clock.Clock
 	Log   *slog.Logger
+	// Standing, where it is not nil, is asked before this broker registers again because its lease was lost: for what has to hold in
+	// the store for that (C12), or ErrReplaced. Run calls it; it may block, bounded by ctx.
+	Standing func(ctx context.Context) ([]kv.Cond, error)
 }
 
 // Catalog is one broker's view of its cluster. It is safe for concurrent use.
@@ -149,6 +155,7 @@ type Catalog struct {
 	kv        kv.KV
 	clock     clock.Clock
 	log       *slog.Logger
+	standing  func(ctx context.Context) ([]kv.Cond, error) // nil: a lost lease takes nothing else away
 	clusterID string
 	ids       producerIDs
 	reg       registration
@@ -186,7 +193,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, changed: make(chan struct{}), stale: make(chan struct{}, 1)}
+	c := &Catalog{cfg: cfg, kv: w.KV, clock: w.Clock, log: w.Log, standing: w.Standing, changed: make(chan struct{}), stale: make(chan struct{}, 1)}
 	c.view = newView(base)
 	c.quotas.Store(quota.NewTable(nil))
 	c.telemetry.Store(telemetry.NewTable(nil))

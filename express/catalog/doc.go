@@ -49,6 +49,9 @@
 // C10: A lost watch, and a registration that is gone though its lease seems to hold, are found out within a few
 // seconds by polling the registrations, as far as these have changed.
 // C11: All brokers of a cluster keep their logs in the same way, fixed when it was made (ErrLogKind).
+// C12: A broker whose lease was lost registers again only while what World.Standing names holds, in the same transaction; what it was
+// replaced in meanwhile ends it before (ErrReplaced). Between a Take and the heir's seal there is a moment in which it still comes back,
+// and ends a little later.
 //
 // Reads never block on the store. Lock order: feeding (one batch of changes at a time, subscribers told)
 // before mu (the view). Files: catalog.go (types, Open, reads), record.go (the JSON), view.go (changes to

@@ -71,7 +71,11 @@ func (c *Catalog) register(ctx context.Context, first bool) (rev int64, err erro
 	if err != nil {
 		return 0, unavailable("grant lease", err)
 	}
-	rev, err = c.putRegistration(ctx, lease.ID(), first)
+	kind := comesBack
+	if first {
+		kind = takesPlace
+	}
+	rev, err = c.putRegistration(ctx, lease.ID(), kind)
 	if err == nil && c.hold(lease, rev, first) {
 		c.wakeKeeper()
 		return rev, nil
@@ -131,7 +135,16 @@ func (c *Catalog) SetPrivate(ctx context.Context, private []Endpoint) error {
 	return nil
 }
 
-func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first bool) (int64, error) {
+// putting is on what occasion a registration is written.
+type putting int
+
+const (
+	takesPlace putting = iota // the first time: it may stand in another incarnation's place
+	comesBack                 // after a lost lease
+	alters                    // under the lease that it has
+)
+
+func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, kind putting) (int64, error) {
 	self, key := c.cfg.Self, c.brokerKey(c.cfg.Self.ID)
 	value := encode(c.record())
 	for {
@@ -139,13 +152,24 @@ func (c *Catalog) putRegistration(ctx context.Context, lease kv.LeaseID, first b
 		if err != nil && !errors.Is(err, kv.ErrNotFound) {
 			return 0, unavailable("read registration", err)
 		}
-		if err == nil && !first {
+		if err == nil && kind != takesPlace {
 			r, err := decode[brokerRecord](item.Value)
 			if err != nil || r.Incarnation != self.Incarnation {
 				return 0, ErrFenced
 			}
 		}
-		rev, err := c.kv.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.PutLeased(key, value, lease)})
+		conds := []kv.Cond{kv.ModRevEquals(key, item.ModRev)}
+		if kind == comesBack && c.standing != nil {
+			more, err := c.standing(ctx)
+			if errors.Is(err, ErrReplaced) {
+				return 0, err
+			}
+			if err != nil {
+				return 0, unavailable("look whether the log still stands", err)
+			}
+			conds = append(conds, more...)
+		}
+		rev, err := c.kv.Txn(ctx, conds, []kv.Op{kv.PutLeased(key, value, lease)})
 		if err == nil {
 			return rev, nil
 		}
@@ -188,7 +212,7 @@ func (c *Catalog) rewriteRegistration(ctx context.Context) error {
 	if lease == nil {
 		return nil
 	}
-	rev, err := c.putRegistration(ctx, lease.ID(), false)
+	rev, err := c.putRegistration(ctx, lease.ID(), alters)
 	if errors.Is(err, kv.ErrLeaseLost) {
 		return nil
 	}
@@ -247,7 +271,7 @@ func (c *Catalog) wakeKeeper() {
 }
 
 // keepRegistered registers again whenever the lease is lost, and ends with ErrFenced when somebody else
-// stands in this broker's place.
+// stands in this broker's place, with ErrReplaced when others have taken over what it had.
 func (c *Catalog) keepRegistered(ctx context.Context) error {
 	for ctx.Err() == nil {
 		c.reg.mu.Lock()
@@ -263,7 +287,7 @@ func (c *Catalog) keepRegistered(ctx context.Context) error {
 		case <-over:
 			c.log.Warn("broker lease lost, registering again")
 			_, err := c.register(ctx, false)
-			if errors.Is(err, ErrFenced) {
+			if errors.Is(err, ErrFenced) || errors.Is(err, ErrReplaced) {
 				return err
 			}
 			if err != nil && ctx.Err() == nil {

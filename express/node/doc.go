@@ -47,7 +47,8 @@
 //	    here; Imported; serve. What is durable here is not imported again, and not dropped while the record names our log:
 //	    it may be nowhere else. A death at any step leaves the record naming what the next one needs.
 //	N10 A broker that was replaced and does not know acknowledges nothing that its heirs do not have: its log is
-//	    sealed. It ends when it meets the seal, and starts anew.
+//	    sealed. It ends when it meets the seal, and starts anew: at the latest when it would register again, so that
+//	    nobody gives it partitions that would be offline until it has started anew.
 //	N11 Nor does it tell of an end of a partition, or as a coordinator, what its heirs may have said otherwise: with
 //	    the log in the object store such answers count only while the lease holds after they were made.
 //	N12 Who asks for the leaders of topics (Metadata) is told of leaders that answered after it asked: the answer waits for one

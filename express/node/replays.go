@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"millrace/base/kv"
 	"millrace/express/catalog"
 	"millrace/express/manifest"
 	"millrace/express/objectlog"
@@ -182,4 +183,20 @@ func (r *registry) complainLocked(ctx context.Context, a *arrival, err error) {
 	}
 	r.logger.Error("partition cannot be taken over and stays offline, to be tried again",
 		"topic", a.slot.known.Name, "partition", a.slot.id.Index, "log", a.part.Log, "err", err)
+}
+
+// standing tells the catalog what must hold where this broker registers again: that nobody has begun to seal its log. Else it would
+// be given partitions, and end as soon as it writes for them (N10).
+func (b *broker) standing(ctx context.Context) ([]kv.Cond, error) {
+	if b.replica == nil {
+		return nil, nil // nobody can take over what is on a disk
+	}
+	cond, err := b.replica.Standing(ctx)
+	if errors.Is(err, objectlog.ErrSealed) {
+		err = fmt.Errorf("%w: %w", catalog.ErrReplaced, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []kv.Cond{cond}, nil
 }

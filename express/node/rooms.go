@@ -202,7 +202,7 @@ func (b *broker) openStorage(
 		me := self.broker(cfg.ID, incarnation, cfg.Zone)
 		b.catalog, err = catalog.Open(ctx, catalog.Config{
 			Prefix: cfg.Prefix + "catalog/", Self: me, Static: facts(cfg, self), Log: cfg.Log, LeaseTTL: cfg.LeaseTTL,
-		}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log})
+		}, catalog.World{KV: w.KV, Clock: w.Clock, Log: w.Log, Standing: b.standing})
 		return err
 	})
 	g.Go(func() (err error) {

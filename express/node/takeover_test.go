@@ -225,6 +225,41 @@ func TestPausedBrokerWakesUp(t *testing.T) {
 	}
 }
 
+// TestReplacedBrokerDoesNotRegisterAgain has an owner stand still, on which nobody asks for anything, until another has taken over and
+// sealed its log. When it goes on, it ends; it does not come back first, to be given partitions that it cannot serve (N10).
+func TestReplacedBrokerDoesNotRegisterAgain(t *testing.T) {
+	c := newObjectCluster(t, 2)
+	tp := c.topic("t", 1, 1)
+	tr := c.produce("t", 1, 300)
+	tr.await(10)
+	t.Logf("%d records", tr.end())
+	m := c.members[1]
+	resume := c.pause(1)
+	t.Cleanup(resume)
+	c.left(tp, 1)
+	const key = "clusters/c/catalog/brokers/1"
+	_, rev, err := c.kv.List(t.Context(), key)
+	must(t, err)
+	watching, stop := context.WithCancel(t.Context())
+	events := c.kv.Watch(watching, key, rev+1)
+	resume()
+	select {
+	case err = <-m.ended:
+	case e := <-events:
+		t.Errorf("it registers again, at revision %d", e.Item.ModRev)
+		err = m.stop()
+	}
+	if !errors.Is(err, catalog.ErrReplaced) || !errors.Is(err, objectlog.ErrSealed) {
+		t.Errorf("the broker that was replaced ends with %v", err)
+	}
+	stop()
+	for e := range events { // until the watch has ended
+		t.Errorf("it registers again, at revision %d", e.Item.ModRev)
+	}
+	delete(c.members, 1)
+	c.dead = append(c.dead, m)
+}
+
 // TestReplacedOwnerTellsNoEnds has an owner stand still until its lease is over: from then on it says nothing of where its partitions
 // end, which its heirs may have moved (N11). Before, it does.
 func TestReplacedOwnerTellsNoEnds(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/base/kv"
 	"millrace/express/wal"
 
 	"github.com/google/uuid"
@@ -209,7 +210,14 @@ func (w *Writer) isLeased() bool {
 func (w *Writer) lookForSealer() error {
 	ctx, cancel := context.WithTimeout(w.ctx, w.cfg.PutTimeout)
 	defer cancel()
-	r, _, err := w.store.load(ctx, w.id)
+	_, err := w.Standing(ctx)
+	return err
+}
+
+// Standing returns what holds in kv for as long as nobody has begun to seal the log, at least until its record changes for
+// another reason. ErrSealed where somebody has: the Writer has ended then.
+func (w *Writer) Standing(ctx context.Context) (kv.Cond, error) {
+	r, rev, err := w.store.load(ctx, w.id)
 	switch {
 	case errors.Is(err, ErrNoLog):
 		err = fmt.Errorf("%w: its record is gone", ErrSealed)
@@ -218,7 +226,10 @@ func (w *Writer) lookForSealer() error {
 		err = fmt.Errorf("%w: by %s", ErrSealed, r.Sealer)
 		w.die(err)
 	}
-	return err
+	if err != nil {
+		return kv.Cond{}, err
+	}
+	return kv.ModRevEquals(w.store.recordKey(w.id), rev), nil
 }
 
 // die ends the Writer; of several causes the first counts.
