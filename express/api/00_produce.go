@@ -44,7 +44,9 @@ type produceCall struct {
 	used  int // slots of this request
 	resp  kmsg.ProduceResponse
 	parts []kmsg.ProduceResponseTopicPartition // backs resp.Topics
-	begun map[*partition.Partition]verdict     // partitions where the request begins a transaction; nil: none
+	begun map[*partition.Partition]verdict     // what is known of partitions that get transactional records; nil: nothing
+
+	verified bool // verify has looked at all of them that were here
 
 	released func() // recycle, made once
 }
@@ -201,7 +203,7 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
 		return
 	}
-	guard, code := slot.call.guard(p)
+	guard, code := slot.call.guard(p, in.Records)
 	if code != kerr.None {
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})
 		return
@@ -351,7 +353,8 @@ func (p *produceCall) recycle() {
 	}
 	clear(p.parts)
 	clear(p.resp.Topics)
-	p.begun = nil
+	p.verified = false
+	clear(p.begun)
 	a := p.api
 	p.api, p.r = nil, nil
 	if len(p.slots) <= keepSlots {

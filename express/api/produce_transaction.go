@@ -24,9 +24,14 @@ type verdict struct {
 	code  kerr.Code
 }
 
-// guard returns the permission that verify got for a partition; nil where none is needed.
-func (p *produceCall) guard(part *partition.Partition) (*partition.Guard, kerr.Code) {
-	v := p.begun[part]
+// guard returns the permission that verify got for a batch of a partition; nil where none is needed. A partition that was not
+// here when verify looked may have come while it waited for the coordinator: nobody was asked about it then, so the batch is to
+// come again.
+func (p *produceCall) guard(part *partition.Partition, b []byte) (*partition.Guard, kerr.Code) {
+	v, looked := p.begun[part]
+	if !looked && p.verified && isTransactional(b) {
+		return nil, kerr.NotLeaderOrFollower
+	}
 	return v.guard, v.code
 }
 
@@ -35,6 +40,7 @@ func (p *produceCall) guard(part *partition.Partition) (*partition.Guard, kerr.C
 // first batch of a transaction takes longer than the others.
 func (p *produceCall) verify(ctx context.Context, req *wire.ProduceRequest) {
 	a := p.api
+	p.verified = true
 	byID := p.r.Header.Version >= 13
 	asked := map[machine.Producer][]machine.TopicPartition{}
 	parts := map[machine.TopicPartition]*partition.Partition{}
@@ -48,11 +54,15 @@ func (p *produceCall) verify(ctx context.Context, req *wire.ProduceRequest) {
 		}
 		for in := range t.Partitions() {
 			b, _, err := record.Next(in.Records)
-			if err != nil || !b.IsTransactional() || b.ProducerID() < 0 {
+			if err != nil || !b.IsTransactional() {
 				continue
 			}
 			part, code := a.find(known, in.Index)
 			if code != kerr.None {
+				continue
+			}
+			p.note(part, verdict{})
+			if b.ProducerID() < 0 {
 				continue
 			}
 			if g := part.Begin(b, p.r.Header.Version >= addsPartitions); g != nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -8,8 +9,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/catalog"
 	"millrace/express/machine"
 	"millrace/kafka/kerr"
+	"millrace/kafka/record"
 	"millrace/kafka/topic"
 	"millrace/secure/acl"
 	"millrace/secure/authz"
@@ -302,5 +305,61 @@ func TestTransactionsAreAuthorized(t *testing.T) {
 	find.CoordinatorType, find.CoordinatorKeys = coordinatorTransaction, []string{"x"}
 	if f := ask[*kmsg.FindCoordinatorResponse](c.conn, 4, find).Coordinators[0]; kerr.Code(f.ErrorCode) != none {
 		t.Errorf("%+v", f)
+	}
+}
+
+// waiting is a coordinator of which the answer takes until something has happened.
+type waiting struct {
+	Verifier
+	meanwhile func()
+}
+
+func (w waiting) AddPartitions(
+	ctx context.Context, id string, p machine.Producer, partitions []machine.TopicPartition, verifyOnly bool,
+) []kerr.Code {
+	w.meanwhile()
+	return w.Verifier.AddPartitions(ctx, id, p, partitions, verifyOnly)
+}
+
+// A partition arrives at the broker while a request with records for it, and for another one, waits for the coordinator: it was not
+// asked about that partition, so the records are to come again. INVALID_TXN_STATE would end the producer.
+func TestPartitionArrivesWhileTheCoordinatorIsAsked(t *testing.T) {
+	for _, version := range []int16{9, 12} {
+		t.Run(fmt.Sprint("v", version), func(t *testing.T) {
+			c := newTxn(t, options{})
+			here, late := c.e.create("here", 1, nil), c.e.create("late", 1, nil)
+			p, code := c.init(4, machine.Producer{ID: -1, Epoch: -1})
+			c.want([]kerr.Code{code}, kerr.None)
+			if version < addsPartitions {
+				c.want(c.add(3, p, "here", "late"), kerr.None, kerr.None)
+			}
+			id := topic.Partition{Topic: late.ID}
+			c.e.mu.Lock()
+			part := c.e.partitions[id]
+			delete(c.e.partitions, id)
+			c.e.mu.Unlock()
+			before := c.e.api.world.Verifier
+			c.e.api.world.Verifier = waiting{before, func() {
+				c.e.mu.Lock()
+				defer c.e.mu.Unlock()
+				c.e.partitions[id] = part
+			}}
+			produce := func(topics ...*catalog.Topic) (codes []kerr.Code) {
+				q := kmsg.NewPtrProduceRequest()
+				for _, known := range topics {
+					b := batch(t, 1, record.Options{Transactional: true, Producer: &record.Producer{ID: p.ID, Epoch: p.Epoch}})
+					q.Topics = append(q.Topics, produceRequest(known, 0, b).Topics...)
+				}
+				q.Acks, q.TimeoutMillis, q.TransactionID = -1, 1000, kmsg.StringPtr("x")
+				for _, in := range ask[*kmsg.ProduceResponse](c.conn, version, q).Topics {
+					codes = append(codes, kerr.Code(in.Partitions[0].ErrorCode))
+				}
+				return codes
+			}
+			c.want(produce(here, late), kerr.None, kerr.NotLeaderOrFollower)
+			c.want(produce(late), kerr.None)
+			_, code = c.end(4, p, true)
+			c.want([]kerr.Code{code}, kerr.None)
+		})
 	}
 }

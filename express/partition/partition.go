@@ -104,6 +104,7 @@ type Partition struct {
 	txns      *producer.Transactions // durable ones
 	ongoing   map[int64]int16        // producers with an open transaction, in flight or durable: its epoch
 	guards    map[int64]*Guard       // by producer, see Begin
+	undone    map[int64]int16        // producers whose transaction began with a write that failed, until they write again: its epoch
 	pending   []pendingDuplicate
 	waiters   map[*registration]struct{}
 	manifest  *manifest.Manifest
@@ -120,7 +121,7 @@ func Open(ctx context.Context, cfg Config, w World) (*Partition, error) {
 		w.Inflate = limit.NewBudget(DefaultInflate)
 	}
 	p := &Partition{id: cfg.ID, name: cfg.Name, world: w, epoch: cfg.Epoch, manifest: cfg.Manifest, waiters: map[*registration]struct{}{},
-		maintenance: newTurn(), committing: newTurn(), ongoing: map[int64]int16{}, guards: map[int64]*Guard{}}
+		maintenance: newTurn(), committing: newTurn(), ongoing: map[int64]int16{}, guards: map[int64]*Guard{}, undone: map[int64]int16{}}
 	p.settings.Store(cfg.Settings)
 	first, end := w.Stream.Bounds()
 	if end > cfg.Manifest.End && first > cfg.Manifest.End {

@@ -78,6 +78,9 @@ func (p *Partition) checkTransaction(b record.Batch, g *Guard) error {
 	case p.begun(b):
 		return nil
 	case g == nil || g != p.guards[id] || g.epoch != b.ProducerEpoch():
+		if epoch, ok := p.undone[id]; ok && epoch == b.ProducerEpoch() {
+			return fmt.Errorf("%w: the write that began the transaction of producer %d failed", ErrStorage, id)
+		}
 		return fmt.Errorf("%w: producer %d, epoch %d", ErrTransactionState, id, b.ProducerEpoch())
 	case !p.producers.Knows(id) && b.BaseSequence() > g.lowest, !p.producers.Knows(id) && g.fromStart && b.BaseSequence() != 0:
 		return fmt.Errorf("producer %d is not known, sequence %d: %w", id, b.BaseSequence(), producer.ErrOutOfOrderSequence)
@@ -91,6 +94,7 @@ func (p *Partition) assigned(b record.Batch) {
 		return
 	}
 	id := b.ProducerID()
+	delete(p.undone, id)
 	if !b.IsControl() {
 		delete(p.guards, id)
 		p.ongoing[id] = b.ProducerEpoch()
@@ -102,11 +106,18 @@ func (p *Partition) assigned(b record.Batch) {
 	}
 }
 
-// restoreOngoing goes back to what is durable. The caller holds mu.
+// restoreOngoing goes back to what is durable. A transaction that began with what is not may still be going on: a batch of it that
+// found it begun, and was held up, is to be sent again, and not to be told that it belongs to none. The caller holds mu.
 func (p *Partition) restoreOngoing() {
-	clear(p.ongoing)
+	before := p.ongoing
+	p.ongoing = make(map[int64]int16, len(before))
 	for _, id := range p.txns.OpenIDs() {
 		p.ongoing[id], _ = p.producers.Epoch(id)
+	}
+	for id, epoch := range before {
+		if _, open := p.ongoing[id]; !open {
+			p.undone[id] = epoch
+		}
 	}
 }
 
@@ -208,6 +219,7 @@ func (p *Partition) ExpireProducers(maxAge time.Duration) int {
 	before := p.world.Clock.Now().Add(-maxAge)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	clear(p.undone) // what was held up then has come long since
 	for id, g := range p.guards {
 		if g.asked.Before(before) {
 			delete(p.guards, id)

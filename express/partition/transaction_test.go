@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"millrace/base/disk"
@@ -203,6 +205,39 @@ func TestTransactionNeedsAGuard(t *testing.T) {
 	must(t, e.mark(record.Marker{ProducerID: 7, Commit: true}).Err)
 	wantErr(t, e.appendBatch(txnBatch(t, 1, 7, 2, "k", "v")).Err, partition.ErrTransactionState)
 	must(t, e.appendBatch(batch(t, 1, &record.Producer{ID: 7, Sequence: 2}, rec{"k", "v"})).Err)
+}
+
+// A write that begins a transaction fails, while the batch behind it, which found the transaction begun, is held up: it is told to
+// come again. INVALID_TXN_STATE would end the producer.
+func TestTransactionWhoseBeginFails(t *testing.T) {
+	var full atomic.Bool
+	e := newEnv(t, nil, onDisk(disk.Faulty(disk.NewMem(), func(op disk.Op) error {
+		if op.Kind == disk.OpWrite && full.Load() {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	first, second := txnBatch(t, 1, 7, 0, "k", "v"), txnBatch(t, 1, 7, 1, "k", "v")
+	g := e.p.Begin(first, false)
+	guarded := func(b record.Batch, g *partition.Guard) error {
+		done := make(chan partition.Appended, 1)
+		e.p.AppendGuarded(context.Background(), slices.Clone(b), g, func(a partition.Appended) { done <- a })
+		return (<-done).Err
+	}
+	full.Store(true)
+	wantErr(t, guarded(first, g), partition.ErrStorage)
+	full.Store(false)
+	wantErr(t, guarded(second, nil), partition.ErrStorage)
+	wantErr(t, guarded(second, g), partition.ErrStorage)
+	must(t, guarded(first, e.p.Begin(first, false)))
+	must(t, guarded(second, e.p.Begin(second, false)))
+
+	full.Store(true) // a marker that fails undoes nothing
+	wantErr(t, e.mark(record.Marker{ProducerID: 7, Commit: true}).Err, partition.ErrStorage)
+	full.Store(false)
+	must(t, guarded(txnBatch(t, 1, 7, 2, "k", "v"), nil))
+	must(t, e.mark(record.Marker{ProducerID: 7, Commit: true}).Err)
+	wantErr(t, guarded(txnBatch(t, 1, 7, 3, "k", "v"), nil), partition.ErrTransactionState)
 }
 
 // A producer of the second protocol begins its next transaction, with the next epoch, while the markers of the last one are
