@@ -30,6 +30,7 @@ type batch struct {
 	values    [][]byte
 	bytes     record.Batch
 	acked     func(base int64) // is told where they stand
+	tried     bool             // it was sent, and may have been taken
 }
 
 // encode makes the batch as the producer numbers it.
@@ -151,13 +152,15 @@ func (c *client) attempt(ctx context.Context, address string, batches []*batch, 
 	if k := c.topic[batches[0].topic]; c.names == byID && k != nil {
 		id = &k.id
 	}
-	for _, b := range batches {
+	first := make([]bool, len(batches))
+	for i, b := range batches {
+		first[i], b.tried = !b.tried, true
 		if err := c.send(ctx, address, b.request(transactional, id)); err != nil {
 			return 0, err
 		}
 	}
 	var failed error
-	for _, b := range batches {
+	for i, b := range batches {
 		answer, err := c.receive(ctx, address, b.request(transactional, id))
 		if err != nil {
 			if failed == nil {
@@ -171,6 +174,7 @@ func (c *client) attempt(ctx context.Context, address string, batches []*batch, 
 			if failed == nil {
 				failed = fmt.Errorf("produce to %s-%d at %s: %w", b.topic, b.partition, address, code)
 			}
+		case failed != nil && !first[i]: // it was taken at an earlier attempt
 		case failed != nil:
 			c.world.fault("%s: a batch was taken at offset %d of %s-%d after one before it failed: %w", c.name, p.BaseOffset, b.topic, b.partition, failed)
 		default:

@@ -191,12 +191,72 @@ func (t *teller) fill(ctx context.Context, txn *ledger.Transaction) error {
 		if err := b.encode(t.who, t.next[at], true); err != nil {
 			return err
 		}
+		t.next[at] += int32(len(b.values))
+	}
+	if t.rng.IntN(2) == 0 {
+		return t.spread(ctx, order)
+	}
+	for _, b := range order {
 		if err := t.deliver(ctx, []*batch{b}, &t.id); err != nil {
 			return err
 		}
-		t.next[at] += int32(len(b.values))
 	}
 	return nil
+}
+
+// spread sends batches for several partitions, those for one broker in one request, and again until each is acknowledged.
+func (t *teller) spread(ctx context.Context, left []*batch) error {
+	for len(left) > 0 {
+		var whom []string
+		lists := map[string][]*batch{}
+		for _, b := range left {
+			to, err := t.leader(ctx, b.topic, b.partition)
+			if err != nil {
+				return err
+			}
+			if lists[to.address] == nil {
+				whom = append(whom, to.address)
+			}
+			lists[to.address] = append(lists[to.address], b)
+		}
+		left = nil
+		for _, address := range whom {
+			again, err := t.bundle(ctx, address, lists[address])
+			if err != nil {
+				return err
+			}
+			left = append(left, again...)
+		}
+		if len(left) > 0 && !t.pause(ctx) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// bundle sends one request, and returns the batches that are to be sent again.
+func (t *teller) bundle(ctx context.Context, address string, batches []*batch) (again []*batch, err error) {
+	req := batches[0].request(&t.id, nil)
+	for _, b := range batches[1:] {
+		req.Topics = append(req.Topics, b.request(&t.id, nil).Topics...)
+	}
+	answer, err := t.ask(ctx, address, req)
+	for i, b := range batches {
+		code := kerr.NetworkException
+		if err == nil {
+			p := answer.(*kmsg.ProduceResponse).Topics[i].Partitions[0]
+			if code = kerr.Code(p.ErrorCode); code == kerr.None {
+				b.acked(p.BaseOffset)
+				continue
+			}
+		}
+		if !code.Retriable() {
+			return nil, fmt.Errorf("produce to %s-%d at %s: %w", b.topic, b.partition, address, code)
+		}
+		t.forget(b.topic, b.partition)
+		again = append(again, b)
+	}
+	return again, nil
 }
 
 func (t *teller) add(ctx context.Context, address string, batches []*batch) (kerr.Code, error) {
@@ -259,8 +319,9 @@ func (t *teller) judge(err error) error {
 		return err
 	}
 	switch code {
-	// The transaction ran out of time, and was aborted with a higher epoch.
-	case kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidTxnState, kerr.InvalidProducerIDMapping, kerr.TransactionAbortable:
+	// The transaction ran out of time, and was aborted with a higher epoch. INVALID_TXN_STATE is not told then, in the first
+	// protocol of transactions: it would be that a record belongs to no transaction, or that one ends twice in two ways.
+	case kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidProducerIDMapping, kerr.TransactionAbortable:
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return err
