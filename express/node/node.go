@@ -65,6 +65,8 @@ type Config struct {
 
 	// LogFileSize is after how many bytes a file of the log is sealed, from 1 MiB; 0: wal's default.
 	LogFileSize int64
+	// LogGroups is how many commit groups a log in the object store may have, about, before the oldest are cut into segments; 0: 5,000.
+	LogGroups int64
 
 	// DrainTimeout bounds how long a stop waits until other brokers have taken over what this one owns; 0: it does not wait.
 	DrainTimeout time.Duration

@@ -51,7 +51,7 @@ const (
 // maxGroups bounds the commit groups of the log in the same way.
 func (c Config) maxGroups() int64 {
 	if c.Log == catalog.LogObject {
-		return replicaGroups
+		return cmp.Or(c.LogGroups, replicaGroups)
 	}
 	return 0
 }

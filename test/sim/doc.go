@@ -26,8 +26,12 @@
 // lost; writes to a disk can be torn. A crash of a machine can be set to the next write of a kind, before it or after it. A list of
 // the store may be as old as its answer took; nothing else of the store is ever stale. A process that is stopped (Freeze) does
 // nothing at its gate, its network is still, its clock stands, and its timers are seen to end only when it goes on: but what needs
-// none of these, such as a computation between two of them, it does all the same. Clocks of processes differ, by a constant: a
-// clock that jumps while the process runs is not simulated, because times in a bubble have no monotonic part.
+// none of these, such as a computation between two of them, it does all the same. Clocks of processes differ, by a constant; in some
+// plans they jump while the process runs, forward and back (Jump): what they show moves, what has passed between two of their times does
+// not, since they have a monotonic part, which times in a bubble have not by themselves (clock.go).
+//
+// In some plans logs in the store are cut into segments all the time, and crashes are set to the writes of that: the commit of a
+// manifest, the trim of the log.
 //
 // A dead process goes on to run down, in a world where everything fails at once; nothing of that reaches anybody.
 //
@@ -50,6 +54,6 @@
 //
 // Even seeds have the logs in the store, odd ones on disks.
 //
-// Files: plan.go (seeds), run.go (a run, and its end), world.go, machine.go (processes), gate.go, views.go (what stands between them
+// Files: plan.go (seeds), run.go (a run, and its end), world.go, machine.go (processes), gate.go, views.go, clock.go (what stands between them
 // and the world), nemesis.go (faults), client.go, producer.go, teller.go, clerk.go, topics.go, reader.go (clients), inside.go.
 package sim

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -59,7 +60,23 @@ const (
 	txnStep
 	putStep
 	syncStep
+	manifestStep // those of txnStep that change what a manifest is
+	trimStep     // those that say from where on a log in the store is needed
 )
+
+// stepOf is the kind of a write to etcd, beside txnStep.
+func stepOf(key string) step {
+	switch {
+	case strings.HasPrefix(key, prefix+"manifests/"):
+		return manifestStep
+	case strings.HasPrefix(key, prefix+"logs/"):
+		return trimStep
+	}
+	return txnStep
+}
+
+// is tells whether a write of kind k is one of kind s.
+func (k step) is(s step) bool { return k == s || s == txnStep && k > syncStep }
 
 func newGate(ctx context.Context, rng *rand.Rand) *gate {
 	g := &gate{life: context.WithoutCancel(ctx), rng: rng, changed: make(chan struct{})}
@@ -153,7 +170,7 @@ func (g *gate) at(kind step, done bool) {
 	g.mu.Lock()
 	strike := g.strike
 	hit := false
-	if strike != nil && kind == g.kind && done == g.after {
+	if strike != nil && kind.is(g.kind) && done == g.after {
 		g.count--
 		hit = g.count <= 0
 	}

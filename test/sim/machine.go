@@ -113,7 +113,7 @@ func (m *machine) startLocked(ctx context.Context) *process {
 		Memory: 32 << 20, DrainTimeout: 20 * time.Second,
 	}
 	if w.plan.Object {
-		cfg.Log = catalog.LogObject
+		cfg.Log, cfg.LogGroups = catalog.LogObject, w.plan.Groups
 	}
 	world := node.World{
 		KV: p.kv, Objects: storeView{p.gate, w.objects}, FS: disk.Faulty(m.disk, p.gate.diskHook), Clock: p.clock,

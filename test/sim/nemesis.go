@@ -94,6 +94,12 @@ func (w *World) strike(m *machine, f Fault) {
 	case Away:
 		m.setDown(true)
 		m.kill(f.After)
+	case Jump:
+		by := -f.For
+		if f.After {
+			by = f.For
+		}
+		m.with(func(p *process) { p.clock.jump(by) })
 	}
 }
 
@@ -120,7 +126,7 @@ func (w *World) relieve(m *machine, f Fault) {
 		m.mu.Unlock()
 	case Away:
 		m.setDown(false)
-	case Kill, PowerOff, CrashAt, Break, LoseLease, LoseWatch, Restart, Drain:
+	case Kill, PowerOff, CrashAt, Break, LoseLease, LoseWatch, Restart, Drain, Jump:
 	}
 }
 

@@ -25,6 +25,7 @@ type Plan struct {
 	Think      time.Duration // between requests of a client, on average
 	Load       time.Duration // how long clients begin something new
 	Skew       time.Duration // the most by which clocks differ
+	Groups     int64         // of a log in the store, above which it is cut into segments; 0: it is hardly ever
 	Faults     []Fault
 }
 
@@ -46,7 +47,7 @@ type Kind string
 const (
 	Kill       Kind = "kill"       // the process dies, the machine lives
 	PowerOff   Kind = "power off"  // the machine dies: what was not synced is lost
-	CrashAt    Kind = "crash at"   // power off at a step: a write to etcd, to the store, a sync of the disk; before or after it
+	CrashAt    Kind = "crash at"   // power off at a step: a write to etcd, to the store, a sync of the disk, of a cut; before or after it
 	Freeze     Kind = "freeze"     // the process is stopped, and goes on later
 	CutEtcd    Kind = "cut etcd"   // a broker and etcd
 	CutStore   Kind = "cut store"  // a broker and the store
@@ -62,10 +63,11 @@ const (
 	Restart    Kind = "restart"    // as in a roll: hand over, stop, start
 	Drain      Kind = "drain"      // hand over, and stay
 	Away       Kind = "away"       // the machine is off for long
-	everything      = 18           // kinds
+	Jump       Kind = "clock jump" // what a broker's clock shows moves forward (After) or back, by For; in plans of their own, see jumps
+	everything      = 18           // kinds that Draw chooses from
 )
 
-// kinds lists all of them.
+// kinds lists those that Draw chooses from.
 func kinds() [everything]Kind {
 	return [everything]Kind{
 		Kill, PowerOff, CrashAt, Freeze, CutEtcd, CutStore, CutPeers, CutClient, Break, BadEtcd, BadStore, BadDisk, FullDisk,
@@ -107,6 +109,8 @@ func Draw(seed uint64) *Plan {
 	for range rng.IntN(9) {
 		p.Faults = append(p.Faults, p.draw(rng, some[rng.IntN(len(some))]))
 	}
+	p.cut()
+	p.jumps()
 	slices.SortStableFunc(p.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 	return p
 }
@@ -125,6 +129,42 @@ func (p *Plan) draw(rng *rand.Rand, kind Kind) Fault {
 		f.For += time.Duration(rng.Int64N(int64(12 * time.Second)))
 	}
 	return f
+}
+
+// cut has some plans with logs in the store cut these all the time, and machines crash in the midst of that.
+func (p *Plan) cut() {
+	rng := p.stream(streamCut)
+	if !p.Object || rng.IntN(3) > 0 {
+		return
+	}
+	p.Groups = 8 + rng.Int64N(40)
+	for range rng.IntN(4) {
+		f := p.draw(rng, CrashAt)
+		f.Step = int(manifestStep) + rng.IntN(2)
+		f.Count = 1 + rng.IntN(3)
+		p.Faults = append(p.Faults, f)
+	}
+}
+
+// jumps has clocks jump in some plans: by about the length of leases, or by up to two hours forward, or ten minutes back. A broker whose
+// clock is behind that of a producer by an hour refuses its records, and is right (message.timestamp.after.max.ms).
+func (p *Plan) jumps() {
+	rng := p.stream(streamJump)
+	if rng.IntN(3) > 0 {
+		return
+	}
+	p.Skew /= 5
+	for range 1 + rng.IntN(4) {
+		f := p.draw(rng, Jump)
+		f.For = time.Duration(rng.Int64N(int64(5 * time.Second)))
+		if rng.IntN(2) == 0 {
+			f.For = time.Duration(rng.Int64N(int64(2 * time.Hour)))
+		}
+		if !f.After {
+			f.For %= 10 * time.Minute
+		}
+		p.Faults = append(p.Faults, f)
+	}
 }
 
 // skew is how far a process's clock is off.

@@ -127,6 +127,10 @@ func bugsOfObjectLog() []bug {
 			old: "r.Log = LogID(r.Owner, r.Incarnation)", bad: "_ = LogID(r.Owner, r.Incarnation)",
 		},
 		{
+			name: "the log is trimmed before the manifest's commit", file: "express/partition/maintain.go", within: 1500, first: 2,
+			old: "err := p.world.Manifests.Commit(ctx, prev, next)", bad: "p.world.Stream.Trim(next.End)\n	err := p.world.Manifests.Commit(ctx, prev, next)",
+		},
+		{
 			name: "manifests are not fenced", file: "express/node/replays.go", within: 2000, first: 2,
 			old: "manifests, failed := r.manifests.Fence(ctx, owners)",
 			bad: `manifests, failed := map[topic.Partition]*manifest.Manifest{}, map[topic.Partition]error{}

@@ -52,7 +52,7 @@ func (v *kvView) Txn(ctx context.Context, cond []kv.Cond, then []kv.Op) (rev int
 	if err := kv.CheckTxn(cond, then); err != nil {
 		return 0, err
 	}
-	err = v.gate.call(ctx, etcd, txnStep, func() (err error) {
+	err = v.gate.call(ctx, etcd, stepOf(then[0].Key), func() (err error) {
 		rev, err = v.memory.Txn(ctx, cond, then)
 		return err
 	}, unknownOutcome)
@@ -309,35 +309,4 @@ func (g *gate) broken(op disk.Op) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &disk.ShortWrite{N: g.rng.IntN(op.Len), Err: errIO}
-}
-
-// skewed is the clock of one process. It shows another time than its neighbours', and stands while the process is stopped. It
-// implements clock.Clock.
-type skewed struct {
-	offset time.Duration
-
-	mu      sync.Mutex
-	stopped time.Time // zero: it runs
-}
-
-func (c *skewed) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.stopped.IsZero() {
-		return c.stopped
-	}
-	return time.Now().Add(c.offset)
-}
-
-func (c *skewed) stop() {
-	now := c.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopped = now
-}
-
-func (c *skewed) goOn() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopped = time.Time{}
 }

@@ -47,6 +47,8 @@ const (
 	streamReader   = 300
 	streamGroup    = 400
 	streamTopic    = 500
+	streamCut      = 600
+	streamJump     = 601
 )
 
 // newWorld makes a cluster whose brokers do not run yet.
@@ -62,7 +64,11 @@ func newWorld(p *Plan, log *slog.Logger) *World {
 
 // configure writes what the cluster is configured with.
 func (w *World) configure(ctx context.Context) error {
-	record := `{"version":1,"configs":{"offsets.topic.num.partitions":"2","transaction.state.log.num.partitions":"2"}}`
+	configs := `"offsets.topic.num.partitions":"2","transaction.state.log.num.partitions":"2"`
+	if w.plan.Groups > 0 {
+		configs += `,"log.cleaner.backoff.ms":"400"`
+	}
+	record := `{"version":1,"configs":{` + configs + `}}`
 	_, err := w.kv.Txn(ctx, nil, []kv.Op{kv.Put(prefix+"catalog/configs/brokers/default", []byte(record))})
 	return err
 }

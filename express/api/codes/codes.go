@@ -67,6 +67,7 @@ var mappings = []mapping{
 	{catalog.ErrInvalidAssignment, kerr.InvalidReplicaAssignment},
 	{catalog.ErrUnknownBroker, kerr.BrokerIDNotRegistered},
 	{catalog.ErrFenced, kerr.StaleBrokerEpoch},
+	{catalog.ErrReplaced, kerr.StaleBrokerEpoch},
 	{catalog.ErrUnavailable, kerr.RequestTimedOut},
 	{catalog.ErrNewer, kerr.UnsupportedVersion},
 
