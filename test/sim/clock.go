@@ -47,8 +47,8 @@ func (c *skewed) goOn() {
 	c.stopped = time.Time{}
 }
 
-// since1885 is where the seconds of a time.Time with a monotonic part begin.
-var since1885 = time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC)
+// since1885 is the seconds from 1885, where those of a time.Time with a monotonic part begin, to 1970.
+const since1885 = 2682288000
 
 // monotonic is a time that shows wall and of which the monotonic part is that of steady. Package time makes such times of the
 // machine's clocks only, and in a bubble of testing/synctest none at all, so it is put together here as package time does it: one bit
@@ -61,7 +61,7 @@ func monotonic(wall, steady time.Time) (t time.Time) {
 		loc  *time.Location
 	})(unsafe.Pointer(&t))
 	// Sub of times that are so far apart would be the longest Duration.
-	seconds := wall.Unix() - since1885.Unix()
+	seconds := wall.Unix() + since1885
 	parts.wall = 1<<63 | uint64(seconds)<<30 | uint64(wall.Nanosecond())
 	parts.ext = steady.UnixNano()
 	parts.loc = time.Local
