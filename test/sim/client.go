@@ -156,12 +156,8 @@ func (c *client) somebody() string {
 	return c.world.machines[c.rng.IntN(len(c.world.machines))].address()
 }
 
-// refresh asks for metadata of topics. What it knows of a partition never goes back to an older epoch.
-func (c *client) refresh(ctx context.Context, names ...string) error {
-	return c.refreshFrom(ctx, c.somebody(), names...)
-}
-
-func (c *client) refreshFrom(ctx context.Context, address string, names ...string) error {
+// refresh asks a broker for metadata of topics. What the client knows of a partition never goes back to an older epoch.
+func (c *client) refresh(ctx context.Context, address string, names ...string) error {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version = 12
 	for _, name := range names {
@@ -222,7 +218,7 @@ func (c *client) leader(ctx context.Context, name string, partition int32) (lead
 			}
 			whom = l.address
 		}
-		if c.refreshFrom(ctx, whom, name) != nil {
+		if c.refresh(ctx, whom, name) != nil {
 			c.forget(name, partition)
 		}
 		if !c.pause(ctx) {
