@@ -17,6 +17,7 @@ type room struct {
 func plan() []room {
 	return []room{
 		{"base", "0"},
+		{"aws/arn", "1"},
 		{"kafka/wire", "1a"},
 		{"kafka/record", "1a"},
 		{"kafka/kerr", "1a"},
@@ -37,6 +38,7 @@ func plan() []room {
 		{"express/session", "2"},
 		{"express/quota", "2"},
 		{"express/telemetry", "2"},
+		{"express/meter", "2"},
 		{"engine", "2"},
 		{"express/catalog", "3"},
 		{"express/owner", "3"},
@@ -51,10 +53,16 @@ func plan() []room {
 		{"express/replica", "3"},
 		{"express/sharing", "3"},
 		{"control", "3"},
+		{"control/configuration", "3"},
+		{"control/topics", "3"},
+		{"control/sizes", "2"},
+		{"control/capacity", "3"},
 		{"express/api", "4"},
 		{"gateway", "4"},
+		{"aws/door", "4"},
 		{"express/node", "5"},
 		{"agent", "5"},
+		{"aws", "6"},
 		{"config", "7a"},
 		{"cmd", "7b"},
 	}
