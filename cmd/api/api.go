@@ -17,10 +17,12 @@ const (
 
 // Paths.
 const (
-	Certificates = "/v1/security/certs"      // of the certificate authority and what it signed
-	Groups       = "/v1/security/groups"     // of security groups
-	Compliance   = "/v1/security/compliance" // of reports
-	DataKeys     = "/datakeys"               // of data keys, below /v1/security
+	Root         = "/millrace/v1"           // of all below; what AWS's clients ask for lies elsewhere
+	Security     = Root + "/security"       // of who may do what
+	Certificates = Security + "/certs"      // of the certificate authority and what it signed
+	Groups       = Security + "/groups"     // of security groups
+	Compliance   = Security + "/compliance" // of reports
+	DataKeys     = "/datakeys"              // of data keys, below Security
 )
 
 // Distrust is a body that names a former certificate authority.

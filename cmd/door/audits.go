@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"millrace/base/clock"
+	"millrace/cmd/api"
 	"millrace/control"
 	"millrace/express/audit"
 )
@@ -16,7 +17,7 @@ func (i *Installation) handleAudits(handle Handle) {
 		c, err := i.Plane.Cluster(r.Context(), r.PathValue("cluster"))
 		return control.Prefix(c.Name), err
 	}
-	handle("GET /v1/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
+	handle("GET "+api.Root+"/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
 		prefix, err := cluster(r)
 		if err != nil {
 			return 0, nil, err
@@ -24,7 +25,7 @@ func (i *Installation) handleAudits(handle Handle) {
 		answer, err := audit.Asked(r.Context(), i.Store, prefix)
 		return http.StatusOK, answer, err
 	})
-	handle("POST /v1/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
+	handle("POST "+api.Root+"/clusters/{cluster}/audit", func(r *http.Request) (int, any, error) {
 		prefix, err := cluster(r)
 		if err != nil {
 			return 0, nil, err
@@ -37,7 +38,7 @@ func (i *Installation) handleAudits(handle Handle) {
 		asked.Number, err = audit.Ask(r.Context(), i.Store, prefix, asked.BytesPerSecond, asked.Asked)
 		return http.StatusAccepted, asked, err
 	})
-	handle("POST /v1/clusters/{cluster}/audit/pace", func(r *http.Request) (int, any, error) {
+	handle("POST "+api.Root+"/clusters/{cluster}/audit/pace", func(r *http.Request) (int, any, error) {
 		prefix, err := cluster(r)
 		if err != nil {
 			return 0, nil, err

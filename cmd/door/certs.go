@@ -32,12 +32,12 @@ func HandleCerts(handle Handle, ca *cert.Authority, record func(*http.Request, t
 			return http.StatusOK, answer, err
 		})
 	}
-	certs("GET /v1/security/certs", func(r *http.Request) (any, error) {
+	certs("GET "+api.Certificates, func(r *http.Request) (any, error) {
 		all, err := ca.Certificates(r.Context())
 		return map[string]any{"certificates": all}, err
 	})
-	certs("GET /v1/security/certs/ca", func(*http.Request) (any, error) { return ca.CA(), nil })
-	certs("POST /v1/security/certs", func(r *http.Request) (any, error) {
+	certs("GET "+api.Certificates+"/ca", func(*http.Request) (any, error) { return ca.CA(), nil })
+	certs("POST "+api.Certificates, func(r *http.Request) (any, error) {
 		var ask cert.ClientRequest
 		if err := readCertRequest(r, &ask); err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func HandleCerts(handle Handle, ca *cert.Authority, record func(*http.Request, t
 		change(r, "IssueClient", "certificate/"+issued.Serial, issued.Certificate, err)
 		return issued, err
 	})
-	certs("POST /v1/security/certs/revoke", func(r *http.Request) (any, error) {
+	certs("POST "+api.Certificates+"/revoke", func(r *http.Request) (any, error) {
 		var ask cert.RevokeRequest
 		if err := readCertRequest(r, &ask); err != nil {
 			return nil, err
@@ -55,12 +55,12 @@ func HandleCerts(handle Handle, ca *cert.Authority, record func(*http.Request, t
 		change(r, "Revoke", "certificate/"+ask.Serial+ask.Name, revoked, err)
 		return map[string]any{"certificates": revoked}, err
 	})
-	certs("POST /v1/security/certs/ca/replace", func(r *http.Request) (any, error) {
+	certs("POST "+api.Certificates+"/ca/replace", func(r *http.Request) (any, error) {
 		err := ca.Replace(r.Context())
 		change(r, "ReplaceAuthority", "certificate-authority/"+ca.CA().Fingerprint, nil, err)
 		return ca.CA(), err
 	})
-	certs("POST /v1/security/certs/ca/distrust", func(r *http.Request) (any, error) {
+	certs("POST "+api.Certificates+"/ca/distrust", func(r *http.Request) (any, error) {
 		var ask api.Distrust
 		if err := readCertRequest(r, &ask); err != nil {
 			return nil, err

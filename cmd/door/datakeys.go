@@ -32,9 +32,9 @@ var errNoPurpose = errors.New("there are no data keys for this purpose")
 // errKMS is a request that names a KMS that cannot be used, or that finds serve's own in the way.
 var errKMS = errors.New("the KMS cannot be used")
 
-// dataKeyRoutes are what lies below /v1/security/datakeys.
+// dataKeyRoutes are what lies below /millrace/v1/security/datakeys.
 func dataKeyRoutes() []route {
-	const all = "/v1/security" + api.DataKeys
+	const all = api.Security + api.DataKeys
 	return []route{
 		at("GET "+all, "millrace:ListDataKeys", nil, func(c *securityCall) (any, error) { return c.Keys.list(c.ctx()) }),
 		at("POST "+all+"/rotate", "millrace:RotateDataKeys", nil, func(c *securityCall) (any, error) {

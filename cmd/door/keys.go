@@ -31,13 +31,13 @@ func (c *securityCall) rootOnly(id string) error {
 }
 
 func keyRoutes() []route {
-	const one = "/v1/security/keys/{id}"
+	const one = api.Security + "/keys/{id}"
 	return []route{
-		at("GET /v1/security/keys", "iam:ListAccessKeys", nil, func(c *securityCall) (any, error) {
+		at("GET "+api.Security+"/keys", "iam:ListAccessKeys", nil, func(c *securityCall) (any, error) {
 			keys, err := c.Store.Keys(c.ctx(), "", true)
 			return map[string]any{"keys": keys}, err
 		}),
-		at("POST /v1/security/root/keys", "iam:CreateAccessKey", func(c *securityCall) string { return c.arn("root", "") }, func(c *securityCall) (any, error) {
+		at("POST "+api.Security+"/root/keys", "iam:CreateAccessKey", func(c *securityCall) string { return c.arn("root", "") }, func(c *securityCall) (any, error) {
 			if c.who.IAM.ARN != c.arn("root", "") {
 				return nil, fmt.Errorf("%w: only root makes access keys of root", iam.ErrDenied)
 			}
@@ -66,10 +66,10 @@ func keyRoutes() []route {
 // sessionRoutes are what every key may ask for: who it is, and sessions, of which the trust policy of the role decides; and what would be.
 func sessionRoutes() []route {
 	return []route{
-		{pattern: "GET /v1/security/whoami", action: "sts:GetCallerIdentity", do: (*securityCall).whoami, free: true, quiet: true},
-		{pattern: "POST /v1/security/session", action: "sts:GetSessionToken", do: (*securityCall).sessionToken, free: true},
-		{pattern: "POST /v1/security/assume-role", action: "sts:AssumeRole", do: (*securityCall).assumeRole, free: true},
-		{pattern: "POST /v1/security/simulate", action: "iam:SimulatePrincipalPolicy", do: (*securityCall).simulate, quiet: true},
+		{pattern: "GET " + api.Security + "/whoami", action: "sts:GetCallerIdentity", do: (*securityCall).whoami, free: true, quiet: true},
+		{pattern: "POST " + api.Security + "/session", action: "sts:GetSessionToken", do: (*securityCall).sessionToken, free: true},
+		{pattern: "POST " + api.Security + "/assume-role", action: "sts:AssumeRole", do: (*securityCall).assumeRole, free: true},
+		{pattern: "POST " + api.Security + "/simulate", action: "iam:SimulatePrincipalPolicy", do: (*securityCall).simulate, quiet: true},
 	}
 }
 
@@ -137,7 +137,7 @@ func (c *securityCall) simulate() (any, error) {
 
 // clusterRoutes are the policy and the tags of a cluster.
 func clusterRoutes() []route {
-	const one = "/v1/security/clusters/{name}"
+	const one = api.Security + "/clusters/{name}"
 	onCluster := func(c *securityCall) string {
 		arn, err := c.ClusterARN(c.ctx(), c.r.PathValue("name"))
 		if err != nil {

@@ -43,7 +43,7 @@ func (i *Installation) handleNetwork(handle Handle) {
 		n.record(r, "DeleteGroup", "group/"+r.PathValue("name"), nil, nil, err)
 		return struct{}{}, err
 	})
-	const base = "/v1/clusters/{cluster}/network"
+	const base = api.Root + "/clusters/{cluster}/network"
 	at("GET "+base, func(r *http.Request) (any, error) { return n.rules(r.PathValue("cluster")).Network(r.Context()) })
 	at("PUT "+base+"/guards/{listener}", n.guards)
 	at("PUT "+base+"/limits", func(r *http.Request) (any, error) {

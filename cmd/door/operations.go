@@ -19,7 +19,7 @@ import (
 // requestMost bounds the body of a request to the API, in bytes.
 const requestMost = 16 << 10
 
-// Routes adds the API below /v1/ by which the verbs reach the control
+// Routes adds the API below /millrace/v1/ by which the verbs reach the control
 // plane: JSON in and out, faults as {"error": "..."}. Without logins it
 // answers nobody but this host, and no web page (docs/decisions/0012).
 func (i *Installation) Routes(mux *http.ServeMux) {
@@ -40,7 +40,7 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 			_ = json.NewEncoder(w).Encode(answer) // the client is gone where this fails
 		})
 	}
-	handle("GET /v1/clusters/{cluster}", func(r *http.Request) (int, any, error) {
+	handle("GET "+api.Root+"/clusters/{cluster}", func(r *http.Request) (int, any, error) {
 		c, err := i.Plane.Cluster(r.Context(), r.PathValue("cluster"))
 		if err != nil {
 			return 0, nil, err
@@ -48,7 +48,7 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 		nodes, err := i.Plane.Nodes(r.Context(), c.Name)
 		return http.StatusOK, map[string]any{"cluster": c, "nodes": nodes}, err
 	})
-	handle("GET /v1/clusters/{cluster}/hosts", func(r *http.Request) (int, any, error) {
+	handle("GET "+api.Root+"/clusters/{cluster}/hosts", func(r *http.Request) (int, any, error) {
 		c, err := i.Plane.Cluster(r.Context(), r.PathValue("cluster"))
 		if err != nil {
 			return 0, nil, err
@@ -64,11 +64,11 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 		i.principals().Routes(mux.HandleFunc)
 	}
 	i.handleBackup(mux)
-	handle("GET /v1/clusters/{cluster}/operations", func(r *http.Request) (int, any, error) {
+	handle("GET "+api.Root+"/clusters/{cluster}/operations", func(r *http.Request) (int, any, error) {
 		all, err := i.Plane.OperationsOf(r.Context(), r.PathValue("cluster"))
 		return http.StatusOK, map[string]any{"operations": all}, err
 	})
-	handle("GET /v1/clusters/{cluster}/operations/{number}", func(r *http.Request) (int, any, error) {
+	handle("GET "+api.Root+"/clusters/{cluster}/operations/{number}", func(r *http.Request) (int, any, error) {
 		number, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
 		if err != nil {
 			return 0, nil, fmt.Errorf("%w: %q", control.ErrNoOperation, r.PathValue("number"))
@@ -76,7 +76,7 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 		op, err := i.Plane.Operation(r.Context(), r.PathValue("cluster"), number)
 		return http.StatusOK, op, err
 	})
-	handle("POST /v1/clusters/{cluster}/operations", func(r *http.Request) (int, any, error) {
+	handle("POST "+api.Root+"/clusters/{cluster}/operations", func(r *http.Request) (int, any, error) {
 		var request control.Request
 		decoder := json.NewDecoder(r.Body)
 		decoder.DisallowUnknownFields()
@@ -132,7 +132,7 @@ func statusOf(err error) int {
 
 // handleBackup lets this host fetch a backup.
 func (i *Installation) handleBackup(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/backup", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+api.Root+"/backup", func(w http.ResponseWriter, r *http.Request) {
 		if err := fromHere(r); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return

@@ -35,7 +35,7 @@ func CallerOf(ctx context.Context) *identity.Identity {
 }
 
 // Signed lets nobody through to the API but who signed the request with a key that may do what it asks for. Health is for all; what lies
-// below /v1/security/ asks by itself what its caller may do, but for certificates.
+// below /millrace/v1/security/ asks by itself what its caller may do, but for certificates.
 func (g *Guard) Signed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
@@ -74,7 +74,7 @@ func (g *Guard) Signed(next http.Handler) http.Handler {
 
 // asksItself says that what lies at a path decides by itself what its caller may do.
 func asksItself(path string) bool {
-	return strings.HasPrefix(path, "/v1/security/") && !strings.HasPrefix(path, api.Certificates) && !strings.HasPrefix(path, api.Groups) && path != api.Compliance
+	return strings.HasPrefix(path, api.Security+"/") && !strings.HasPrefix(path, api.Certificates) && !strings.HasPrefix(path, api.Groups) && path != api.Compliance
 }
 
 // recordsItself says that what lies at a path tells the trail by itself, with what was before and after.
@@ -176,7 +176,7 @@ const operationMost = 64 << 10
 
 // actionOf names what a request asks for: as AWS names it for MSK where that has such a thing.
 func actionOf(r *http.Request) (string, error) {
-	path := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/"), "clusters/"+api.DefaultCluster+"/")
+	path := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, api.Root+"/"), "clusters/"+api.DefaultCluster+"/")
 	room, _, _ := strings.Cut(path, "/")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {

@@ -86,7 +86,7 @@ const securityBodyMost = 256 << 10
 // errSecurityBody: what was sent is not what is asked for.
 var errSecurityBody = errors.New("the request cannot be read")
 
-// Routes gives its routes, which are below /v1/security/, to handle.
+// Routes gives its routes, which are below /millrace/v1/security/, to handle.
 func (p *Principals) Routes(handle func(pattern string, h func(http.ResponseWriter, *http.Request))) {
 	for _, list := range [][]route{userRoutes(), roleRoutes(), policyRoutes(), keyRoutes(), sessionRoutes(), clusterRoutes(), dataKeyRoutes()} {
 		for _, one := range list {
@@ -223,7 +223,7 @@ type named struct {
 // ownerRoutes are what users and roles have in common.
 func ownerRoutes(kind, word string, role bool, on func(*securityCall) string) []route {
 	owner := func(c *securityCall) iam.Owner { return iam.Owner{Role: role, Name: c.r.PathValue("name")} }
-	one := "/v1/security/" + kind + "/{name}"
+	one := api.Security + "/" + kind + "/{name}"
 	answer := func(c *securityCall, err error) (any, error) { return named{c.r.PathValue("name")}, err }
 	return []route{
 		at("POST "+one+"/tags", "iam:Tag"+word, on, func(c *securityCall) (any, error) {
@@ -253,7 +253,7 @@ func ownerRoutes(kind, word string, role bool, on func(*securityCall) string) []
 }
 
 func userRoutes() []route {
-	const all, one = "/v1/security/users", "/v1/security/users/{name}"
+	const all, one = api.Security + "/users", api.Security + "/users/{name}"
 	return append(ownerRoutes("users", "User", false, onUser),
 		at("GET "+all, "iam:ListUsers", nil, func(c *securityCall) (any, error) {
 			users, err := c.Store.Users(c.ctx())
@@ -283,7 +283,7 @@ func userRoutes() []route {
 }
 
 func roleRoutes() []route {
-	const all, one = "/v1/security/roles", "/v1/security/roles/{name}"
+	const all, one = api.Security + "/roles", api.Security + "/roles/{name}"
 	return append(ownerRoutes("roles", "Role", true, onRole),
 		at("GET "+all, "iam:ListRoles", nil, func(c *securityCall) (any, error) {
 			roles, err := c.Store.Roles(c.ctx())
@@ -312,7 +312,7 @@ func roleRoutes() []route {
 }
 
 func policyRoutes() []route {
-	const all, one = "/v1/security/policies", "/v1/security/policies/{name}"
+	const all, one = api.Security + "/policies", api.Security + "/policies/{name}"
 	return []route{
 		at("GET "+all, "iam:ListPolicies", nil, func(c *securityCall) (any, error) {
 			policies, err := c.Store.Policies(c.ctx())

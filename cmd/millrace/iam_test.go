@@ -307,7 +307,7 @@ func TestEveryRouteAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := map[string]bool{"GET /v1/security/whoami": true, "POST /v1/security/session": true, "POST /v1/security/assume-role": true}
+	open := map[string]bool{"GET /millrace/v1/security/whoami": true, "POST /millrace/v1/security/session": true, "POST /millrace/v1/security/assume-role": true}
 	if len(w.routes) < 30 {
 		t.Fatalf("only %d routes", len(w.routes))
 	}

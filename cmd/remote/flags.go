@@ -51,7 +51,7 @@ func (f Flags) Base() string {
 
 // Call asks the control plane about the default cluster.
 func (f Flags) Call(ctx context.Context, method, path string, in, out any) error {
-	return f.Ask(ctx, method, "/v1/clusters/"+api.DefaultCluster+path, in, out)
+	return f.Ask(ctx, method, api.Root+"/clusters/"+api.DefaultCluster+path, in, out)
 }
 
 // Ask asks the control plane: in is sent as JSON, out is filled by the answer. Its error is what the API has said, or ErrControl.

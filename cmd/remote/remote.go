@@ -141,7 +141,7 @@ func DefaultAPI() string {
 	return "http://127.0.0.1:8480"
 }
 
-// Call asks the control plane below /v1/security.
+// Call asks the control plane below /millrace/v1/security.
 func (f Signed) Call(ctx context.Context, method, path string, in, out any) error {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -154,7 +154,7 @@ func (f Signed) Call(ctx context.Context, method, path string, in, out any) erro
 		}
 	}
 	base := Flags{API: f.API}.Base()
-	req, err := http.NewRequestWithContext(ctx, method, base+"/v1/security"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, base+api.Security+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, f.API, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/object"
 	"millrace/base/object/s3"
+	"millrace/cmd/api"
 	"millrace/cmd/remote"
 	"millrace/cmd/terminal"
 	"millrace/express/backup"
@@ -129,7 +130,7 @@ func (a *verbs) backupOffline(ctx context.Context, cfg backupConfig) (_ *backup.
 
 // fetchBackup asks the control plane.
 func fetchBackup(ctx context.Context, f remote.Flags) (*backup.Backup, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.Base()+"/v1/backup", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.Base()+api.Root+"/backup", nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, f.API, err)
 	}

@@ -155,7 +155,7 @@ func TestAuditUsage(t *testing.T) {
 // strangers are refused: other names for this host, and web pages.
 func strangers(t *testing.T, c *harness.Cluster) {
 	t.Helper()
-	for _, path := range []string{"/v1/backup", "/v1/clusters/default/audit"} {
+	for _, path := range []string{"/millrace/v1/backup", "/millrace/v1/clusters/default/audit"} {
 		for name, change := range map[string]func(*http.Request){
 			"a page's script":                   func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") },
 			"a name that was made to lead here": func(r *http.Request) { r.Host = "evil.example:8480" },

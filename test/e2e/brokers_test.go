@@ -393,7 +393,7 @@ func TestServeWithAnotherNumberOfBrokers(t *testing.T) {
 // TestOperationsAreNotForStrangers: no web page and no other host name reaches what changes the cluster.
 func TestOperationsAreNotForStrangers(t *testing.T) {
 	c := harness.StartMillrace(t, harness.MillraceOptions{})
-	url := "http://" + c.API + "/v1/clusters/default/operations"
+	url := "http://" + c.API + "/millrace/v1/clusters/default/operations"
 	post := func(url, body string, change func(*http.Request)) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
@@ -442,7 +442,7 @@ func TestOperationsAreNotForStrangers(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d and %q", f.name, code, answer, f.code, f.word)
 		}
 	}
-	if code, answer := post("http://"+c.API+"/v1/clusters/other/operations", `{"kind":"ROLL"}`, plain); code != 404 {
+	if code, answer := post("http://"+c.API+"/millrace/v1/clusters/other/operations", `{"kind":"ROLL"}`, plain); code != 404 {
 		t.Errorf("another cluster: %d %s", code, answer)
 	}
 	if op := operate(t, c, "roll"); op.State != "DONE" {
@@ -516,7 +516,7 @@ func TestOperationSurvivesItsControlPlane(t *testing.T) {
 	}
 	ok(t, "", "cluster", "roll", "--no-wait", "--api", "http://"+c.API)
 	look := func(c *harness.Cluster) string {
-		_, body := get(t, "http://"+c.API+"/v1/clusters/default/operations/1")
+		_, body := get(t, "http://"+c.API+"/millrace/v1/clusters/default/operations/1")
 		op.Steps = nil
 		decode(t, body, &op)
 		return op.State

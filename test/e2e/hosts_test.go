@@ -274,7 +274,7 @@ func TestAddressThatIsTakenOnAnotherHost(t *testing.T) {
 	look := func(word string) {
 		t.Helper()
 		harness.Eventually(t, 30*time.Second, word, func(context.Context) error {
-			if _, body := get(t, "http://"+c.API+"/v1/clusters/default/operations/1"); !strings.Contains(body, word) {
+			if _, body := get(t, "http://"+c.API+"/millrace/v1/clusters/default/operations/1"); !strings.Contains(body, word) {
 				return errors.New(body)
 			}
 			return nil

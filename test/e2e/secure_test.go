@@ -228,10 +228,10 @@ func TestServeSecure(t *testing.T) {
 			t.Errorf("something listens %d ports above PLAINTEXT's", step)
 		}
 	}
-	if code := s.status("http://" + s.API + "/v1/clusters/default"); code != http.StatusForbidden {
+	if code := s.status("http://" + s.API + "/millrace/v1/clusters/default"); code != http.StatusForbidden {
 		t.Errorf("the API without TLS: %d", code)
 	}
-	if code := s.status("https://" + s.API + "/v1/clusters/default"); code != http.StatusForbidden {
+	if code := s.status("https://" + s.API + "/millrace/v1/clusters/default"); code != http.StatusForbidden {
 		t.Errorf("the API without a signature: %d", code)
 	}
 	if out := s.verb("cluster", "hosts"); !strings.Contains(out, "local") {

@@ -26,8 +26,8 @@ func now() time.Time { return time.Now() }
 
 // routes are all of the API that asks who comes. guards counts those of the source, so that none is forgotten.
 func routes() []string {
-	const cluster = "/v1/clusters/default"
-	all := []string{"GET /metrics", "GET /v1/backup", "GET " + cluster}
+	const cluster = "/millrace/v1/clusters/default"
+	all := []string{"GET /metrics", "GET /millrace/v1/backup", "GET " + cluster}
 	below := func(base string, routes ...string) {
 		for _, r := range routes {
 			method, path, _ := strings.Cut(r, " ")
@@ -37,17 +37,17 @@ func routes() []string {
 	below(cluster, "GET /hosts", "GET /operations", "GET /operations/1", "POST /operations", "GET /audit", "POST /audit", "POST /audit/pace",
 		"GET /network", "PUT /network/guards/CLIENT_IAM", "PUT /network/limits", "POST /network/connections", "POST /network/connections/c/accept",
 		"POST /network/connections/c/reject", "DELETE /network/connections/c")
-	below("/v1/security", "GET /groups", "POST /groups", "PUT /groups/office", "DELETE /groups/office", "GET /certs", "GET /certs/ca", "POST /certs",
+	below("/millrace/v1/security", "GET /groups", "POST /groups", "PUT /groups/office", "DELETE /groups/office", "GET /certs", "GET /certs/ca", "POST /certs",
 		"POST /certs/revoke", "POST /certs/ca/replace", "POST /certs/ca/distrust", "GET /compliance", "GET /keys", "POST /root/keys", "PUT /keys/K", "DELETE /keys/K",
 		"POST /assume-role", "POST /simulate", "GET /clusters/default/policy", "PUT /clusters/default/policy", "DELETE /clusters/default/policy",
 		"GET /clusters/default/tags", "PUT /clusters/default/tags", "GET /whoami", "POST /session")
 	for _, kind := range []string{"users", "roles"} {
-		below("/v1/security/"+kind, "GET ", "POST ", "GET /kept", "DELETE /kept", "POST /kept/tags", "PUT /kept/attached/MillraceAdministrator",
+		below("/millrace/v1/security/"+kind, "GET ", "POST ", "GET /kept", "DELETE /kept", "POST /kept/tags", "PUT /kept/attached/MillraceAdministrator",
 			"DELETE /kept/attached/MillraceReadOnly", "PUT /kept/inline/p", "DELETE /kept/inline/p")
 	}
-	below("/v1/security/users/kept", "GET /keys", "POST /keys")
-	below("/v1/security", "PUT /roles/kept/trust", "GET /policies", "POST /policies", "GET /policies/kept", "PUT /policies/kept", "DELETE /policies/kept")
-	below("/v1/security/datakeys", "GET ", "POST /rotate", "POST /rewrap")
+	below("/millrace/v1/security/users/kept", "GET /keys", "POST /keys")
+	below("/millrace/v1/security", "PUT /roles/kept/trust", "GET /policies", "POST /policies", "GET /policies/kept", "PUT /policies/kept", "DELETE /policies/kept")
+	below("/millrace/v1/security/datakeys", "GET ", "POST /rotate", "POST /rewrap")
 	return all
 }
 
@@ -131,14 +131,14 @@ func (f *fortress) root(method, path, body string) string {
 // nobody makes a user with a key and no right, beside one who has some.
 func (f *fortress) nobody() (id, secret string) {
 	f.t.Helper()
-	f.root("POST", "/v1/security/users", `{"name":"kept"}`)
-	f.root("PUT", "/v1/security/users/kept/attached/MillraceReadOnly", "")
-	f.root("POST", "/v1/security/users", `{"name":"nobody"}`)
+	f.root("POST", "/millrace/v1/security/users", `{"name":"kept"}`)
+	f.root("PUT", "/millrace/v1/security/users/kept/attached/MillraceReadOnly", "")
+	f.root("POST", "/millrace/v1/security/users", `{"name":"nobody"}`)
 	var key struct {
 		ID     string `json:"access_key_id"`
 		Secret string `json:"secret_access_key"`
 	}
-	must(f.t, json.Unmarshal([]byte(f.root("POST", "/v1/security/users/nobody/keys", "")), &key))
+	must(f.t, json.Unmarshal([]byte(f.root("POST", "/millrace/v1/security/users/nobody/keys", "")), &key))
 	return key.ID, key.Secret
 }
 
@@ -148,9 +148,9 @@ func (f *fortress) apiState() map[string]string {
 	volatile := regexp.MustCompile(`"(last_used|last_seen|[a-z_]*(used|seen|at|since|time|heartbeat)[a-z_]*)":("[^"]*"|\{[^}]*\}|[0-9.]+),?`)
 	all := map[string]string{}
 	for _, path := range []string{
-		"/v1/clusters/default", "/v1/clusters/default/operations", "/v1/clusters/default/network", "/v1/security/groups", "/v1/security/certs/ca",
-		"/v1/security/keys", "/v1/security/users", "/v1/security/roles", "/v1/security/policies", "/v1/security/users/kept", "/v1/security/users/kept/keys",
-		"/v1/security/clusters/default/tags",
+		"/millrace/v1/clusters/default", "/millrace/v1/clusters/default/operations", "/millrace/v1/clusters/default/network", "/millrace/v1/security/groups", "/millrace/v1/security/certs/ca",
+		"/millrace/v1/security/keys", "/millrace/v1/security/users", "/millrace/v1/security/roles", "/millrace/v1/security/policies", "/millrace/v1/security/users/kept", "/millrace/v1/security/users/kept/keys",
+		"/millrace/v1/security/clusters/default/tags",
 	} {
 		all[path] = volatile.ReplaceAllString(f.root("GET", path, ""), "")
 	}
@@ -193,7 +193,7 @@ func TestEveryRoute(t *testing.T) {
 	f := start(t)
 	id, secret := f.nobody()
 	before := f.apiState()
-	f.root("POST", "/v1/security/session", `{}`) // works if it is signed
+	f.root("POST", "/millrace/v1/security/session", `{}`) // works if it is signed
 	n := 0
 	for _, route := range routes() {
 		method, path, _ := strings.Cut(route, " ")
@@ -203,7 +203,7 @@ func TestEveryRoute(t *testing.T) {
 		wrong.secret = secret
 		late.when, early.when = now().Add(-20*time.Minute), now().Add(20*time.Minute)
 		other.signs = body + " "
-		elsewhere.as = "GET /v1/security/whoami"
+		elsewhere.as = "GET /millrace/v1/security/whoami"
 		noRight.id, noRight.secret = id, secret
 		bare.id = ""
 		all := map[string]call{"without a signature": bare, "with another's secret": wrong, "replayed": late, "ahead of time": early, "with another body": other, "without the right": noRight}
@@ -213,7 +213,7 @@ func TestEveryRoute(t *testing.T) {
 		for how, c := range all {
 			n++
 			code, answer := f.send(n, c)
-			free := how == "without the right" && (path == "/v1/security/whoami" || path == "/v1/security/session")
+			free := how == "without the right" && (path == "/millrace/v1/security/whoami" || path == "/millrace/v1/security/session")
 			switch {
 			case free:
 			case code != http.StatusForbidden:
@@ -251,7 +251,7 @@ func TestRequestsChanged(t *testing.T) {
 				case 1:
 					r.Header.Set("Authorization", strings.Repeat(r.Header.Get("Authorization")+",", 1+random.IntN(2000)))
 				case 2:
-					r.URL.Opaque = "//" + f.API + "/v1" + paths[random.IntN(len(paths))] + strings.TrimPrefix(path, "/v1/")
+					r.URL.Opaque = "//" + f.API + "/millrace/v1" + paths[random.IntN(len(paths))] + strings.TrimPrefix(path, "/millrace/v1/")
 				case 3:
 					r.Header.Add("Authorization", "AWS4-HMAC-SHA256 Credential=,SignedHeaders=,Signature=")
 				case 4:
