@@ -3,6 +3,7 @@ package door
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"millrace/secure/identity"
@@ -19,6 +20,7 @@ type Call struct {
 	Header  http.Header       // of the answer, beside what the door sets
 
 	operation *Operation
+	resource  string // as Operation.Resource gives it
 	changed   bool
 	before    any
 	after     any
@@ -27,6 +29,15 @@ type Call struct {
 // Changed tells the trail what an operation has changed: the state before and after, nil where there was none, as JSON. There must be no
 // secret in either. The last one counts.
 func (c *Call) Changed(before, after any) { c.changed, c.before, c.after = true, before, after }
+
+// Source is the address that the request came from; the zero Addr where it is not known.
+func (c *Call) Source() netip.Addr {
+	at, err := netip.ParseAddrPort(c.Request.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
+}
 
 // Operation is one operation of a service: the route, what a caller needs to be allowed, and what answers it. It is not changed once a Handler
 // has it.
@@ -80,4 +91,8 @@ type Service struct {
 	Error func(error) *Error
 	// Tags are the tags of what an ARN names (aws:ResourceTag); nil, or nil from it: none.
 	Tags func(ctx context.Context, arn string) map[string]string
+	// Policy is the resource policy of what an ARN names, as JSON; nil, or nil from it: none. After an error nobody may do anything.
+	Policy func(ctx context.Context, arn string) ([]byte, error)
+	// Invalid is the code of input that Decode and Page refuse; "": BadRequestException.
+	Invalid string
 }

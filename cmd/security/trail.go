@@ -62,10 +62,10 @@ func (f *trailFlags) filter(now time.Time) (trail.Filter, error) {
 	var kinds []trail.Kind
 	for _, kind := range strings.FieldsFunc(f.kind, func(r rune) bool { return r == ',' }) {
 		switch k := trail.Kind(kind); k {
-		case trail.Login, trail.Refusal, trail.Admin, trail.System:
+		case trail.Login, trail.Refusal, trail.Admin, trail.Call, trail.System:
 			kinds = append(kinds, k)
 		default:
-			faults = append(faults, fmt.Errorf("--kind %q: use login, refusal, admin or system, separated by commas", kind))
+			faults = append(faults, fmt.Errorf("--kind %q: use login, refusal, admin, call or system, separated by commas", kind))
 		}
 	}
 	switch trail.Outcome(f.outcome) {

@@ -189,8 +189,11 @@ func (v *View) session(s *snapshot, id, text string) (Credential, error) {
 		return Credential{}, ErrKey
 	}
 	var t token
-	if json.Unmarshal(plain, &t) != nil || t.Format != currentFormat || t.ID != id || t.Account != s.account || v.clock.Now().Unix() >= t.Expires {
+	if json.Unmarshal(plain, &t) != nil || t.Format != currentFormat || t.ID != id || t.Account != s.account {
 		return Credential{}, ErrKey
+	}
+	if v.clock.Now().Unix() >= t.Expires {
+		return Credential{}, ErrExpired
 	}
 	c := Credential{ID: id, Secret: t.Secret, Expires: time.Unix(t.Expires, 0)}
 	c.Identity = identity.IAM{Account: s.account, AccessKey: id, Issued: time.Unix(t.Issued, 0), Tags: t.Tags, SessionPolicy: t.Policy, UserID: t.Owner}

@@ -254,15 +254,21 @@ func (s *snapshot) bind(who *identity.IAM) *binding {
 
 // work finds out what bind returns.
 func (s *snapshot) work(who *identity.IAM) *binding {
+	b := s.workOn(who, s.resource)
+	if s.closed && b.why == "" {
+		b.why = "the policy of the cluster cannot be read"
+	}
+	return b
+}
+
+// workOn returns the policies that count for an identity on something that has the policy given; nil: it has none.
+func (s *snapshot) workOn(who *identity.IAM, resource *policy.Policy) *binding {
 	b := &binding{who: policy.Principal{Account: who.Account, ARN: who.ARN, UserID: who.UserID, Issued: who.Issued}}
 	refuse := func(why string) *binding {
 		b.why = why
 		return b
 	}
-	if s.closed {
-		return refuse("the policy of the cluster cannot be read")
-	}
-	b.set.Resource = s.resource
+	b.set.Resource = resource
 	if k, ok := s.keys[who.AccessKey]; who.Issued.IsZero() && (!ok || !k.enabled) {
 		return refuse("access key " + who.AccessKey + " is not valid any more")
 	}

@@ -22,6 +22,7 @@ type uses struct {
 
 	mu      sync.Mutex
 	pending map[string]Use
+	noted   map[string]int64 // seconds, by key: of identities that come only once
 }
 
 const (
@@ -31,10 +32,10 @@ const (
 )
 
 func newUses(store kv.KV, now clock.Clock, log *slog.Logger) *uses {
-	return &uses{kv: store, clock: now, log: log, pending: map[string]Use{}}
+	return &uses{kv: store, clock: now, log: log, pending: map[string]Use{}, noted: map[string]int64{}}
 }
 
-// note remembers the use of a lasting key, once a minute for each identity.
+// note remembers the use of a lasting key, once a minute.
 func (u *uses) note(b *binding, who *identity.IAM, r *policy.Request) {
 	at, last := r.Now.Unix(), b.used.Load()
 	if !who.Issued.IsZero() || at-last < int64(useEvery/time.Second) || !b.used.CompareAndSwap(last, at) {
@@ -47,6 +48,13 @@ func (u *uses) note(b *binding, who *identity.IAM, r *policy.Request) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if at-u.noted[who.AccessKey] < int64(useEvery/time.Second) {
+		return
+	}
+	if len(u.noted) >= mostUses {
+		clear(u.noted)
+	}
+	u.noted[who.AccessKey] = at
 	if len(u.pending) < mostUses {
 		u.pending[who.AccessKey] = use
 	}

@@ -257,14 +257,27 @@ func (v *View) Decide(who *identity.IAM, r *policy.Request) (d policy.Decision, 
 	if s == nil {
 		return policy.Decision{}, ErrNotReady.Error()
 	}
-	b := s.bind(who)
+	if r.ResourceTags == nil {
+		r.ResourceTags = s.tags
+	}
+	return v.decide(s.bind(who), who, r)
+}
+
+// DecideOn is Decide for something that the View does not follow: its own policy, nil for none, and the tags in the request count, the
+// cluster's do not. It remembers nothing of the identity, which may come only once.
+func (v *View) DecideOn(who *identity.IAM, r *policy.Request, resource *policy.Policy) (d policy.Decision, broken string) {
+	s := v.now.Load()
+	if s == nil {
+		return policy.Decision{}, ErrNotReady.Error()
+	}
+	return v.decide(s.workOn(who, resource), who, r)
+}
+
+func (v *View) decide(b *binding, who *identity.IAM, r *policy.Request) (d policy.Decision, broken string) {
 	if b.why != "" {
 		return policy.Decision{}, b.why
 	}
 	r.Who, r.Now = &b.who, v.clock.Now()
-	if r.ResourceTags == nil {
-		r.ResourceTags = s.tags
-	}
 	d = b.set.Decide(r)
 	if d.Allowed {
 		v.used.note(b, who, r)

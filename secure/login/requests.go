@@ -23,6 +23,8 @@ var (
 	ErrUnsigned = errors.New("login: request is not signed")
 	// ErrGuessing: too many wrong signatures have come for this key from this address; come again in a moment.
 	ErrGuessing = errors.New("login: too many refusals")
+	// ErrExpired: the key was that of a session, which is over. It comes with ErrUnknownKey.
+	ErrExpired = errors.New("login: session expired")
 	// ErrBody: the body is larger than it may be, or could not be read.
 	ErrBody = errors.New("login: body too large or not read")
 )

@@ -48,7 +48,7 @@ func (v verifier) verify(ctx context.Context, s *sigv4.Signed, rules sigv4.Rules
 	case wrong != nil:
 		return key, wrong
 	case !key.Expires.IsZero() && !now.Before(key.Expires):
-		return key, fmt.Errorf("%w: it expired at %v", ErrUnknownKey, key.Expires)
+		return key, fmt.Errorf("%w: %w at %v", ErrUnknownKey, ErrExpired, key.Expires)
 	}
 	return key, s.Check(rules, now)
 }

@@ -19,9 +19,37 @@ const (
 	headerHash  = "X-Amz-Content-Sha256"
 )
 
-// ParseRequest reads a request that has an Authorization header of Signature Version 4. body is the whole of its body: it is signed, always;
-// a client that says "unsigned payload" is refused. The error matches ErrMalformed.
+// unsigned stands for the hash of a body that is not signed.
+const unsigned = "UNSIGNED-PAYLOAD"
+
+// ParseRequest reads a request that has an Authorization header of Signature Version 4. body is the whole of its body: it is signed, but for
+// a client that says "unsigned payload" over TLS, where nobody on the way can change it. The error matches ErrMalformed.
 func ParseRequest(r *http.Request, body []byte) (*Signed, error) {
+	fields, err := authorization(r)
+	if err != nil {
+		return nil, err
+	}
+	s := &Signed{Host: r.Host, Token: r.Header.Get(headerToken)}
+	err = errors.Join(s.setScope(fields["Credential"]), s.setTime(r.Header.Get(headerDate)), s.setSignature(fields["Signature"]))
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(fields["SignedHeaders"], ";")
+	if err := checkSignedHeaders(r, names); err != nil {
+		return nil, err
+	}
+	hash := hashOf(body)
+	if said := r.Header.Get(headerHash); said == unsigned && r.TLS != nil {
+		hash = unsigned
+	} else if said != "" && said != hash {
+		return nil, fmt.Errorf("%w: the body is not the one that was signed", ErrMalformed)
+	}
+	s.canonical, err = canonicalRequest(r, names, hash)
+	return s, err
+}
+
+// authorization takes the Authorization header apart.
+func authorization(r *http.Request) (map[string]string, error) {
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), algorithm+" ")
 	if !ok || len(r.Header.Values("Authorization")) != 1 {
 		return nil, fmt.Errorf("%w: no authorization by %s", ErrMalformed, algorithm)
@@ -34,21 +62,17 @@ func ParseRequest(r *http.Request, body []byte) (*Signed, error) {
 		}
 		fields[name] = value
 	}
-	s := &Signed{Host: r.Host, Token: r.Header.Get(headerToken)}
-	err := errors.Join(s.setScope(fields["Credential"]), s.setTime(r.Header.Get(headerDate)), s.setSignature(fields["Signature"]))
-	if err != nil {
-		return nil, err
+	return fields, nil
+}
+
+// ServiceOf is the service that a request says it is signed for, before anything was verified; "": it does not say.
+func ServiceOf(r *http.Request) string {
+	fields, err := authorization(r)
+	s := &Signed{}
+	if err != nil || s.setScope(fields["Credential"]) != nil {
+		return ""
 	}
-	names := strings.Split(fields["SignedHeaders"], ";")
-	if err := checkSignedHeaders(r, names); err != nil {
-		return nil, err
-	}
-	hash := hashOf(body)
-	if said := r.Header.Get(headerHash); said != "" && said != hash {
-		return nil, fmt.Errorf("%w: the body is not the one that was signed", ErrMalformed)
-	}
-	s.canonical, err = canonicalRequest(r, names, hash)
-	return s, err
+	return s.Service
 }
 
 // checkSignedHeaders wants host signed, and all headers that AWS gives a meaning to.

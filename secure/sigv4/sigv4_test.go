@@ -3,6 +3,7 @@ package sigv4
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -316,6 +317,34 @@ func TestRequestsChanged(t *testing.T) {
 		must(t, err)
 		if err := s.Check(requestRules(), at().Add(off)); !errors.Is(err, want) {
 			t.Errorf("off by %v: %v", off, err)
+		}
+	}
+}
+
+// A body that is not signed is taken over TLS only, and never instead of one that is (ServiceOf knows whom for, either way).
+func TestUnsignedPayload(t *testing.T) {
+	r := request(t, http.MethodPost, "/v1/clusters", "", "", nil)
+	r.Header.Set(headerHash, unsigned)
+	must(t, v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}, r, unsigned, "kafka", region, at()))
+	if s, err := ParseRequest(r, []byte("anything")); !errors.Is(err, ErrMalformed) {
+		t.Errorf("without TLS: %v %v", s, err)
+	}
+	r.TLS = &tls.ConnectionState{}
+	s, err := ParseRequest(r, []byte("anything"))
+	must(t, err)
+	must(t, s.Verify(secret))
+	if ServiceOf(r) != "kafka" {
+		t.Errorf("for %q", ServiceOf(r))
+	}
+	signed := request(t, http.MethodPost, "/v1/clusters", "body", "", nil)
+	signed.TLS = r.TLS
+	if s, err := ParseRequest(signed, []byte("other")); err == nil && s.Verify(secret) == nil {
+		t.Error("a signed body was changed, and is taken")
+	}
+	for _, header := range []string{"", "Basic eDp5", "AWS4-HMAC-SHA256 x", "AWS4-HMAC-SHA256 Credential=a/b/c/d"} {
+		r.Header.Set("Authorization", header)
+		if got := ServiceOf(r); got != "" {
+			t.Errorf("%q is for %q", header, got)
 		}
 	}
 }

@@ -13,6 +13,7 @@ const (
 	Login   Kind = "login"   // somebody logged in, or was refused
 	Refusal Kind = "refusal" // somebody asked for what they may not do
 	Admin   Kind = "admin"   // somebody changed something, or tried to
+	Call    Kind = "call"    // somebody asked the API for something, and nothing changed
 	System  Kind = "system"  // the installation itself did something: a key was rotated, a certificate renewed
 )
 
