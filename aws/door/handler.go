@@ -26,7 +26,7 @@ var ErrConfig = errors.New("door: not a valid configuration")
 
 // Config is read once by New. A zero field takes its default.
 type Config struct {
-	Services   []Service
+	Services   []Service     // at least one, each with its own name
 	Reads      Rate          // of calls that change nothing, of each principal; default 100 a second, 200 at once
 	Writes     Rate          // of the others; default 25 a second, 100 at once
 	Concurrent int           // calls at a time, of all; what comes beyond is told to come again; default 256

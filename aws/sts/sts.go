@@ -15,8 +15,11 @@ import (
 
 // Sessions makes sessions, and knows whose they are. iam.View is one.
 type Sessions interface {
+	// AssumeRole makes a session of a role. Errors: iam.ErrDenied, iam.ErrInvalid, iam.ErrNotReady.
 	AssumeRole(caller *identity.IAM, a iam.AssumeRole) (iam.Session, error)
+	// SessionToken makes a session of the caller itself. Errors as above.
 	SessionToken(caller *identity.IAM, duration time.Duration) (iam.Session, error)
+	// Key finds the session that a token is for. The error is iam.ErrKey or iam.ErrNotReady.
 	Key(ctx context.Context, id, token string) (iam.Credential, error)
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"millrace/base/kv"
+	"millrace/secure/iam/policy"
+	"millrace/secure/identity"
 )
 
 const (
@@ -463,6 +465,68 @@ func TestClusterPolicyAndTags(t *testing.T) {
 	wants(t, w.DeleteClusterPolicy(ctx, testCluster), nil)
 	waitFor(t, w, func() bool { return !w.allowed(alice, "kafka-cluster:Connect", anyTopic) })
 	wants(t, w.DeleteClusterPolicy(ctx, testCluster), ErrNotFound)
+}
+
+// TestDecideOn: on what the view does not follow only the policy that is given counts, with the tags of the request; the cluster's own neither
+// opens nor closes it.
+func TestDecideOn(t *testing.T) {
+	w := newWorld(t)
+	_, alice := w.user(t, "alice", nil)
+	_, bob := w.user(t, "bob", nil, "MillraceAdministrator")
+	const other = "arn:aws:kafka:us-east-1:1:cluster/other/1"
+	doc := fmt.Sprintf(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":%q},"Action":"kafka:*","Resource":"*"}}`, arnOfUser(w.view.Account(), "alice"))
+	_, err := w.SetClusterPolicy(t.Context(), testCluster, []byte(doc), 0)
+	wants(t, err, nil)
+	waitFor(t, w, func() bool { return w.allowed(alice, "kafka:DescribeCluster", anyTopic) })
+	on := func(who *identity.IAM, own string, tags map[string]string) bool {
+		var p *policy.Policy
+		if own != "" {
+			var err error
+			p, err = policy.Parse([]byte(own), policy.Resource, "own")
+			wants(t, err, nil)
+		}
+		d, broken := w.view.DecideOn(who, &policy.Request{Action: "kafka:DescribeCluster", Resource: other, ResourceTags: tags}, p)
+		return broken == "" && d.Allowed
+	}
+	tagged := strings.Replace(doc, `"Resource":"*"`, `"Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/env":"prod"}}`, 1)
+	deny := `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"kafka:*","Resource":"*"}}`
+	for i, f := range []struct {
+		who  *identity.IAM
+		own  string
+		tags map[string]string
+		want bool
+	}{
+		{alice, "", nil, false}, {alice, doc, nil, true}, {alice, tagged, nil, false}, {alice, tagged, map[string]string{"env": "prod"}, true},
+		{alice, tagged, map[string]string{"env": "test"}, false}, {bob, "", nil, true}, {bob, deny, nil, false},
+	} {
+		if got := on(f.who, f.own, f.tags); got != f.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+	set(t, w, ClusterPolicyKey(testCluster), []byte("broken"))
+	waitFor(t, w, func() bool { return !w.allowed(bob, "kafka:DescribeCluster", anyTopic) })
+	if !on(bob, "", nil) {
+		t.Error("a broken policy of one cluster closes another")
+	}
+	wants(t, w.SetKey(t.Context(), bob.AccessKey, false), nil)
+	if on(bob, "", nil) {
+		t.Error("a disabled key is taken")
+	}
+}
+
+// TestExpiredSession is told apart from one that never was, to who shows its token.
+func TestExpiredSession(t *testing.T) {
+	w := newWorld(t)
+	_, alice := w.user(t, "alice", nil)
+	s, err := w.view.SessionToken(alice, 15*time.Minute)
+	wants(t, err, nil)
+	w.clock.Advance(15 * time.Minute)
+	_, err = w.view.Key(t.Context(), s.ID, s.Token)
+	wants(t, err, ErrExpired)
+	wants(t, err, ErrKey)
+	if _, err = w.view.Key(t.Context(), s.ID, s.Token[1:]); errors.Is(err, ErrExpired) || !errors.Is(err, ErrKey) {
+		t.Errorf("a token of nobody: %v", err)
+	}
 }
 
 // TestSecretsAreNowhere looks for secrets in etcd, the log and printed values (I1).
