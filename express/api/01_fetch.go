@@ -210,6 +210,7 @@ func (f *fetchReply) read(ctx context.Context, c caller, req *kmsg.FetchRequest,
 	for i := range parts {
 		r := &results[i]
 		f.readPart(ctx, c, req, &parts[i], r, readRoom{left: f.limit - total, first: total == 0, wait: wait})
+		f.withdraw(r)
 		total += r.bytes
 		ready = ready || r.code != kerr.None || r.diverging != nil || r.nearby != 0
 	}
@@ -281,6 +282,14 @@ func (f *fetchReply) readPart(ctx context.Context, c caller, req *kmsg.FetchRequ
 	}
 	r.nearby = 0
 	f.readRecords(ctx, p, in, r, readLimits{readRoom: room, committed: req.IsolationLevel == 1})
+}
+
+// withdraw takes back what was said of an end where another may lead since: a client that has read what that one has acknowledged would
+// think it lost, and begin elsewhere.
+func (f *fetchReply) withdraw(r *fetchResult) {
+	if (r.code == kerr.OffsetOutOfRange || r.diverging != nil) && !f.api.world.Leads() {
+		r.offsets, r.diverging, r.code = noOffsets, nil, kerr.NotLeaderOrFollower
+	}
 }
 
 // nearby names a live replica in the zone of a consumer that is in another than ours; 0: none. Clients only go to a broker

@@ -45,5 +45,10 @@ func (a *API) epochEnd(name string, in kmsg.OffsetForLeaderEpochRequestTopicPart
 		out.ErrorCode = int16(code)
 		return
 	}
-	out.LeaderEpoch, out.EndOffset = p.EpochEnd(in.LeaderEpoch)
+	epoch, end := p.EpochEnd(in.LeaderEpoch)
+	if !a.world.Leads() { // another may lead since, and have acknowledged more of this epoch: a client that has read that would think it lost
+		out.ErrorCode = int16(kerr.NotLeaderOrFollower)
+		return
+	}
+	out.LeaderEpoch, out.EndOffset = epoch, end
 }

@@ -22,6 +22,8 @@ import (
 	"millrace/base/object"
 	"millrace/express/catalog"
 	"millrace/express/objectlog"
+	"millrace/kafka/kerr"
+	"millrace/kafka/topic"
 )
 
 // newObjectCluster is several brokers whose logs are in the object store.
@@ -261,7 +263,7 @@ func TestReplacedBrokerDoesNotRegisterAgain(t *testing.T) {
 }
 
 // TestReplacedOwnerTellsNoEnds has an owner stand still until its lease is over: from then on it says nothing of where its partitions
-// end, which its heirs may have moved (N11). Before, it does.
+// end, which its heirs may have moved (N11), by no request that tells of it. Before, it does.
 func TestReplacedOwnerTellsNoEnds(t *testing.T) {
 	c := newObjectCluster(t, 2)
 	tp := c.topic("t", 1, 1)
@@ -269,28 +271,21 @@ func TestReplacedOwnerTellsNoEnds(t *testing.T) {
 	tr.await(10)
 	cl := c.client()
 	defer cl.Close()
-	ask := func() int16 {
-		q := kmsg.NewPtrListOffsetsRequest()
-		q.ReplicaID = -1
-		in, p := kmsg.NewListOffsetsRequestTopic(), kmsg.NewListOffsetsRequestTopicPartition()
-		p.Timestamp = -1
-		in.Topic, in.Partitions = "t", append(in.Partitions, p)
-		q.Topics = append(q.Topics, in)
-		r, err := cl.Broker(1).Request(t.Context(), q)
-		must(t, err)
-		return r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].ErrorCode
-	}
-	if code := ask(); code != 0 {
-		t.Fatalf("the owner answers with code %d", code)
+	for what, ask := range endsToldOf(t, tp.ID) {
+		if code := ask(cl.Broker(1)); code != 0 && (what != "fetch beyond the end" || code != kerr.OffsetOutOfRange) {
+			t.Fatalf("%s: the owner answers %v", what, code)
+		}
 	}
 	m := c.members[1]
 	resume := c.pause(1)
 	t.Cleanup(resume)
 	c.left(tp, 1)
 	tr.await(10)
-	for until := time.Now().Add(20 * time.Second); ask() != 6; {
-		if time.Now().After(until) {
-			t.Fatal("a replaced owner tells where its partition ends")
+	for what, ask := range endsToldOf(t, tp.ID) {
+		for until := time.Now().Add(20 * time.Second); ask(cl.Broker(1)) != kerr.NotLeaderOrFollower; {
+			if time.Now().After(until) {
+				t.Fatalf("%s: a replaced owner tells where its partition ends", what)
+			}
 		}
 	}
 	resume()
@@ -298,6 +293,44 @@ func TestReplacedOwnerTellsNoEnds(t *testing.T) {
 	delete(c.members, 1)
 	c.dead = append(c.dead, m)
 	tr.end()
+}
+
+// endsToldOf are the requests whose answers tell where partition 0 of topic t ends, each as what asks a broker and returns the code.
+func endsToldOf(t *testing.T, id topic.ID) map[string]func(*kgo.Broker) kerr.Code {
+	send := func(b *kgo.Broker, q kmsg.Request) kmsg.Response {
+		r, err := b.Request(t.Context(), q)
+		must(t, err)
+		return r
+	}
+	return map[string]func(*kgo.Broker) kerr.Code{
+		"list offsets": func(b *kgo.Broker) kerr.Code {
+			q := kmsg.NewPtrListOffsetsRequest()
+			q.ReplicaID = -1
+			in, p := kmsg.NewListOffsetsRequestTopic(), kmsg.NewListOffsetsRequestTopicPartition()
+			p.Timestamp = -1
+			in.Topic, in.Partitions = "t", append(in.Partitions, p)
+			q.Topics = append(q.Topics, in)
+			return kerr.Code(send(b, q).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].ErrorCode)
+		},
+		"end of an epoch": func(b *kgo.Broker) kerr.Code {
+			q := kmsg.NewPtrOffsetForLeaderEpochRequest()
+			q.ReplicaID = -1
+			in, p := kmsg.NewOffsetForLeaderEpochRequestTopic(), kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+			p.CurrentLeaderEpoch, p.LeaderEpoch = -1, 1
+			in.Topic, in.Partitions = "t", append(in.Partitions, p)
+			q.Topics = append(q.Topics, in)
+			return kerr.Code(send(b, q).(*kmsg.OffsetForLeaderEpochResponse).Topics[0].Partitions[0].ErrorCode)
+		},
+		"fetch beyond the end": func(b *kgo.Broker) kerr.Code {
+			q := kmsg.NewPtrFetchRequest()
+			q.ReplicaID, q.MaxBytes = -1, 1<<20
+			in, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
+			p.FetchOffset, p.PartitionMaxBytes, p.CurrentLeaderEpoch = 1<<40, 1<<20, -1
+			in.Topic, in.TopicID, in.Partitions = "t", id, append(in.Partitions, p)
+			q.Topics = append(q.Topics, in)
+			return kerr.Code(send(b, q).(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode)
+		},
+	}
 }
 
 // seeming is a lease that seems to hold on, where the test wants that.
