@@ -133,14 +133,12 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	return i, err
 }
 
-// openGuard opens keys and certificates where the flags, or what the cluster is already, need them.
+// openGuard opens users, keys and certificates. Every installation has them: the MSK API is for signed requests, and clusters that it
+// makes may have logins. The verbs' API asks who comes where the flags, or what the default cluster is already, say so.
 func (i *installation) openGuard(ctx context.Context, fs disk.FS) error {
 	old, err := i.plane.Cluster(ctx, defaultCluster)
 	if err != nil && !errors.Is(err, control.ErrNoCluster) {
 		return err
-	}
-	if !i.cfg.login.asked() && old.Auth == "" && old.WantedAuth == "" && !old.Encrypt {
-		return nil
 	}
 	i.cfg.login.region = cmp.Or(i.cfg.login.region, old.Region, defaultRegion)
 	cfg := i.cfg // the guard is for what the cluster is already, too; the cluster is told what the flags say
