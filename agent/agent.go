@@ -52,6 +52,9 @@ type World struct {
 	Engines map[string]engine.Engine // by NodeSpec.Engine
 	Clock   clock.Clock
 	Log     *slog.Logger
+	// Purge deletes what the cluster of a spec keeps in the object store, and is nil where there is nothing left. It may be called again
+	// after it was done. nil: this agent cannot, and reports so.
+	Purge func(ctx context.Context, spec engine.NodeSpec) error
 }
 
 // Agent is made by New; Run does the work.

@@ -31,6 +31,8 @@
 //	    same data directory on the same running machine. An agent that finds
 //	    another in its place stops its nodes. While the store is away it goes on.
 //	A9  A running process is not stopped for a program that this host cannot run.
+//	A10 What a cluster keeps in the object store is deleted only where the spec says Stopped, Remove and Purge, after what the node
+//	    itself keeps; and Purged is reported only after all of it is gone.
 //
 // Files: agent.go (specs), host.go (the host's record), node.go (one node's supervisor), watch.go (what it
 // sees of the running process), report.go (status).

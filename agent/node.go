@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -117,9 +119,10 @@ func (n *node) adopt(ctx context.Context) {
 func (n *node) rest(ctx context.Context) {
 	state, message := engine.Stopped, ""
 	var again <-chan time.Time
+	n.status.Purged = false
 	if n.spec.Remove {
 		state = engine.Removed
-		if err := n.engine.Remove(n.spec); err != nil {
+		if err := n.delete(ctx); err != nil {
 			n.log.Error("broker's data could not be deleted, trying again", "err", err)
 			state, message = engine.Failed, err.Error()
 			again = time.After(n.agent.cfg.MaxPause)
@@ -132,6 +135,24 @@ func (n *node) rest(ctx context.Context) {
 	case <-again:
 	}
 }
+
+// delete removes what the node keeps on its host and, where it was told to (A10), what its cluster keeps in the object store.
+func (n *node) delete(ctx context.Context) error {
+	if err := n.engine.Remove(n.spec); err != nil || !n.spec.Purge {
+		return err
+	}
+	if n.agent.world.Purge == nil {
+		return errNoPurge
+	}
+	if err := n.agent.world.Purge(ctx, n.spec); err != nil {
+		return fmt.Errorf("object store of cluster %s: %w", n.spec.Cluster, err)
+	}
+	n.status.Purged = true
+	return nil
+}
+
+// errNoPurge: a spec asks for what this agent was not given the means for.
+var errNoPurge = errors.New("this agent cannot delete from the object store")
 
 // start starts the process; after a failure it pauses and returns false.
 func (n *node) start(ctx context.Context) bool {
@@ -247,7 +268,11 @@ func (n *node) stop(ctx context.Context) {
 	if p == nil {
 		return
 	}
-	if err := p.Signal(syscall.SIGTERM); err == nil {
+	ask := syscall.SIGTERM
+	if n.latest().Remove {
+		ask = syscall.SIGINT // what it has goes with it, so there is nothing to hand over
+	}
+	if err := p.Signal(ask); err == nil {
 		patience := time.NewTimer(n.agent.cfg.DrainGrace)
 		defer patience.Stop()
 		select {

@@ -21,6 +21,8 @@ import (
 const (
 	format       = 1 // of operations, and of a cluster that says nothing of logins
 	formatLogins = 2 // of a cluster that does, and of operations on them: who does not know them would let everybody in
+
+	formatManaged = 3 // of a cluster with an ID, and of operations on what only such a one has: who does not know them would drop it
 )
 
 // portStep is between the ports of two brokers of a cluster on one host.
@@ -37,6 +39,14 @@ var (
 	ErrNewer = errors.New("cluster record written by a newer version of millrace")
 	// ErrNoCluster: no cluster has this name.
 	ErrNoCluster = errors.New("no such cluster")
+	// ErrExists: a cluster has this name, and be it one that is being deleted.
+	ErrExists = errors.New("the name is in use")
+	// ErrLimit: there are as many clusters as there may be.
+	ErrLimit = errors.New("too many clusters")
+	// ErrVersion: the cluster has changed since the caller looked.
+	ErrVersion = errors.New("the cluster has another version")
+	// ErrState: the phase of the cluster does not allow it; the message names the phase.
+	ErrState = errors.New("not possible in this state")
 )
 
 // Cluster describes one express cluster.
@@ -44,7 +54,7 @@ type Cluster struct {
 	Format  int    `json:"format"`
 	Name    string `json:"name"`
 	Brokers int    `json:"brokers"` // that there are, those that leave included; 1 to MaxBrokers. For Ensure 0: as many as there are, 1 for a new cluster
-	Listen  string `json:"listen"`  // host:port of the first broker; broker k is at port + 100*(k-1)
+	Listen  string `json:"listen"`  // host:port of the first broker; broker k is at port + 100*(k-1). "": of the ranges of the hosts, as Create does
 	Memory  int64  `json:"memory"`  // bytes for each broker; 0: the engine's default
 
 	Metrics string `json:"metrics,omitempty"` // host:port of the first broker's metrics, the others' as with Listen; "": none are shown
@@ -73,11 +83,16 @@ type Cluster struct {
 	Binary     string `json:"binary,omitempty"`      // program of the brokers; "": the agent's own
 	Operation  int64  `json:"operation,omitempty"`   // number of the operation under way; 0: none
 	Operations int64  `json:"operations,omitempty"`  // number of the last operation; 0: there was none
+
+	Managed `json:"managed,omitzero"` // its life in the API
 }
 
 // Validate names every fault of the description.
 func (c Cluster) Validate() error {
 	var faults []error
+	if c.Listen == "" && c.ID != "" {
+		return errors.Join(c.validateRanged()...)
+	}
 	if c.Name == "" || strings.ContainsAny(c.Name, "/ ") {
 		faults = append(faults, fmt.Errorf("%w: name %q must not be empty or hold a slash or a space", ErrSpec, c.Name))
 	}
@@ -113,6 +128,17 @@ func (c Cluster) Validate() error {
 		faults = append(faults, fmt.Errorf("%w: %d connections, %d from one address", ErrSpec, c.MaxConnections, c.MaxConnectionsPerIP))
 	}
 	return errors.Join(faults...)
+}
+
+// validateRanged is Validate for a cluster whose addresses come from the ranges of hosts, which Place looks at.
+func (c Cluster) validateRanged() (faults []error) {
+	if c.Brokers < 1 || c.Brokers > MaxBrokers {
+		faults = append(faults, fmt.Errorf("%w: %d brokers, 1 to %d can be", ErrSpec, c.Brokers, MaxBrokers))
+	}
+	if auth, err := ParseAuth(c.Auth); c.Auth != "" && (err != nil || auth != c.Auth) {
+		faults = append(faults, fmt.Errorf("%w: logins %q", ErrSpec, c.Auth))
+	}
+	return faults
 }
 
 // Address is what a node listens on, and what for.
@@ -186,16 +212,17 @@ func Prefix(cluster string) string { return "clusters/" + cluster + "/" }
 // Plane is the control plane of the installation whose state store holds. Safe
 // for concurrent use.
 type Plane struct {
-	store kv.KV
-	self  engine.Host
-	clock clock.Clock
-	log   *slog.Logger
+	store   kv.KV
+	self    engine.Host
+	clock   clock.Clock
+	log     *slog.Logger
+	options Options
 }
 
 // New makes a control plane that places nodes on the hosts that have an agent, and
 // on self, whose agent lives and dies with it.
 func New(store kv.KV, self engine.Host, clk clock.Clock, log *slog.Logger) *Plane {
-	return &Plane{store: store, self: self, clock: clk, log: log}
+	return &Plane{store: store, self: self, clock: clk, log: log, options: Options{}.withDefaults()}
 }
 
 // Ensure makes the cluster exist as described and returns it as it is: its
@@ -214,6 +241,9 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 			return Cluster{}, fmt.Errorf("%w: cluster %s keeps its logs as %q since it was made, and cannot be told to as %q",
 				ErrSpec, asked.Name, cmp.Or(old.Log, "file"), asked.Log)
 		}
+		if old.Phase == Deleting || old.Phase == Broken {
+			return old, nil // Run goes on with that; what is asked for can be made when the name is free
+		}
 		idle, err := p.idle(ctx, asked.Name)
 		if err != nil {
 			return Cluster{}, err
@@ -225,10 +255,17 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 		if err := p.fits(ctx, c); err != nil {
 			return Cluster{}, err
 		}
-		if c == old {
+		cond, ops, err := p.identify(ctx, &c)
+		if err != nil {
+			return Cluster{}, err
+		}
+		if c.Operation == 0 {
+			c.describe()
+		}
+		if same(c, old) {
 			break
 		}
-		err = p.save(ctx, c, rev)
+		err = p.swap(ctx, c, rev, cond, ops)
 		if err == nil {
 			break
 		}
@@ -265,7 +302,7 @@ func (p *Plane) settleLogins(ctx context.Context, c Cluster) error {
 // none) and asked came in.
 func merge(old, asked Cluster, idle bool) Cluster {
 	c := asked
-	c.Format = format
+	c.Format, c.Managed = format, old.Managed
 	if old.Name != "" {
 		c.Log = old.Log
 	}
@@ -277,6 +314,9 @@ func merge(old, asked Cluster, idle bool) Cluster {
 	c.Auth, c.WantedAuth = mergeAuth(old, asked, idle)
 	if c.Auth != "" || c.WantedAuth != "" || c.Encrypt {
 		c.Format = formatLogins
+	}
+	if c.ID != "" {
+		c.Format = formatManaged
 	}
 	c.Wanted, c.Binary, c.Operation, c.Operations = old.Wanted, old.Binary, old.Operation, old.Operations
 	switch {
@@ -330,25 +370,35 @@ func (p *Plane) read(ctx context.Context, name string) (Cluster, int64, error) {
 	if err != nil {
 		return Cluster{}, 0, fmt.Errorf("read cluster %s: %w", name, err)
 	}
+	c, err := decodeCluster(name, item.Value)
+	return c, item.ModRev, err
+}
+
+func decodeCluster(name string, record []byte) (Cluster, error) {
 	var c Cluster
-	if err := json.Unmarshal(item.Value, &c); err != nil {
-		return Cluster{}, 0, fmt.Errorf("read cluster %s: %w", name, err)
+	if err := json.Unmarshal(record, &c); err != nil {
+		return Cluster{}, fmt.Errorf("read cluster %s: %w", name, err)
 	}
-	if c.Format > formatLogins {
-		return Cluster{}, 0, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, formatLogins)
+	if c.Format > formatManaged {
+		return Cluster{}, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, formatManaged)
 	}
-	return c, item.ModRev, nil
+	return c, nil
 }
 
 // save replaces the record that was read at rev, with whatever else changes
 // in the same step. It returns kv.ErrConflict where somebody was faster.
 func (p *Plane) save(ctx context.Context, c Cluster, rev int64, with ...kv.Op) error {
+	return p.swap(ctx, c, rev, nil, with)
+}
+
+// swap is save on further conditions.
+func (p *Plane) swap(ctx context.Context, c Cluster, rev int64, cond []kv.Cond, with []kv.Op) error {
 	record, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encode cluster %s: %w", c.Name, err)
 	}
 	ops := append(with, kv.Put(clusterKey(c.Name), record))
-	if _, err := p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(clusterKey(c.Name), rev)}, ops); err != nil {
+	if _, err := p.store.Txn(ctx, append(cond, kv.ModRevEquals(clusterKey(c.Name), rev)), ops); err != nil {
 		return fmt.Errorf("save cluster %s: %w", c.Name, err)
 	}
 	return nil

@@ -3,7 +3,7 @@
 //
 // Flow: Ensure writes a cluster's record and the specs of its nodes; the agents
 // act on those and report; Readiness and Nodes read the reports. What takes long
-// (scale, roll, upgrade) is an Operation: Begin saves it as a list of steps, Run
+// (create, update, scale, roll, upgrade, delete) is an Operation: Begin saves it as a list of steps, Run
 // does the steps one after the other, each by changing specs and waiting for the
 // reports to show it. State is in etcd only, changed by compare-and-swap.
 //
@@ -34,6 +34,20 @@
 //	C9  The logins of a cluster change while no broker of it runs, or by an operation: at each moment of that, every broker reaches
 //	    every other, and nobody is asked for a permission before all brokers can tell who asks. A record that names logins or
 //	    listeners is of a format that a program without them refuses.
+//
+//	C10 A cluster's ID is made with its record and never changes; Kafka's cluster id is the same, written in the same transaction. A name
+//	    that is free again starts from nothing: what a cluster had is deleted in the order brokers, their data, objects, and at last
+//	    everything in etcd, its record included, in one transaction.
+//	C11 A cluster that Create has begun to make is either Active or Broken in the end, and Broken runs no broker. Deleting ends with the
+//	    record. Neither waits for ever for a host.
+//	C12 An update is the Settings before and those after, both in the operation's record. The cluster's record has those before until the
+//	    operation is done and those after from then on; one that fails undoes, in the reverse order, what its steps have done.
+//	C13 Settings change by one way, an operation that is Done (or Ensure), and Version grows with each change.
+//	C14 The spec of a broker moves to another host in one transaction, which leaves the old host's agent the order to stop it and delete
+//	    its data. Only a broker whose log is in the object store moves, and only when its host has had no agent for a while. What the
+//	    old process, if it still runs, may do is bounded by the seal of its log: see docs/decisions/0016, and place.go's heir.
+//	C15 A mend changes a spec only while no operation is under way: it compares the cluster's record too.
+//	C16 One process at a time does operations; the others wait for PlaneKey. What the former one was at is gone on with (C4).
 //
 // Files: control.go (clusters), listeners.go (which listeners a broker has), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations
 // and their records), run.go (the runner), steps.go (what a step does).

@@ -30,6 +30,7 @@ func logins() []string {
 
 // Ports of a broker's listeners, above that of PLAINTEXT. A public listener is at another address, publicStep above.
 const (
+	portMetrics  = 1 // not a listener of Kafka's; of clusters whose ports are of a host's range
 	portTLS      = 2
 	portInternal = 3
 	portScram    = 4

@@ -88,6 +88,8 @@ type Managed struct {
 	Phase    Phase     `json:"phase,omitempty"`   //
 	Fault    Fault     `json:"fault,omitzero"`    // why the phase is Broken, or what the last operation failed of
 	Settings Settings  `json:"settings,omitzero"` // as they are; those of an operation under way stand in its record
+
+	Tags map[string]string `json:"tags,omitempty"` // that it was made with
 }
 
 // Fault is a code for programs and a sentence for people.

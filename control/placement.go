@@ -24,7 +24,10 @@ var zones = [...]string{"zone-a", "zone-b", "zone-c"}
 // clusters' nodes included. A broker that is there stays on its host (C7), even on one without an agent; others go to the zone,
 // and in it to the host, that has the fewest of the cluster. It returns ErrSpec where one finds no place.
 func (c Cluster) Place(hosts []engine.Host, there []engine.NodeSpec) ([]engine.NodeSpec, error) {
-	p := placement{cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{}}
+	p := placement{
+		cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{},
+		near: map[string]bool{}, last: map[string]int{}, left: map[string]bool{},
+	}
 	for _, h := range hosts {
 		if h.Format <= engine.Format {
 			p.hosts[h.Name] = h
@@ -32,6 +35,10 @@ func (c Cluster) Place(hosts []engine.Host, there []engine.NodeSpec) ([]engine.N
 	}
 	old := map[int32]engine.NodeSpec{}
 	for _, s := range there {
+		if s.Moved {
+			p.left[s.Key()] = true
+			continue
+		}
 		if s.Cluster == c.Name {
 			old[s.ID] = s
 			continue
@@ -64,6 +71,9 @@ type placement struct {
 	taken          map[string]string // what listens, by address
 	ofZone, ofHost map[string]int    // the cluster's brokers
 	all            map[string]int    // nodes of a host, whatever their cluster
+	near           map[string]bool   // addresses of the blocks of what listens, for listeners that it may get
+	last           map[string]int    // highest first port of the cluster's brokers, by host
+	left           map[string]bool   // keys of specs that wait for their host to come back (C14)
 }
 
 // zoneOf is that of a host; one that was given none is a zone of its own.
@@ -92,6 +102,10 @@ func (p *placement) place(id int32, former engine.NodeSpec) (engine.NodeSpec, er
 	})
 	faults := []error{fmt.Errorf("%w: no host has a place for broker %d", ErrSpec, id)}
 	for _, h := range order {
+		if p.left[engine.NodeSpec{Host: h.Name, Cluster: p.cluster.Name, ID: id}.Key()] {
+			faults = append(faults, fmt.Errorf("%w: host %s still has what a former broker %d left", ErrSpec, h.Name, id))
+			continue
+		}
 		s, err := p.spec(id, h, former, true)
 		if err == nil {
 			p.settle(h, s)
@@ -110,6 +124,15 @@ func (p *placement) settle(h engine.Host, s engine.NodeSpec) {
 }
 
 func (p *placement) take(s engine.NodeSpec) {
+	if host, text, err := net.SplitHostPort(s.Listen); err == nil {
+		base, _ := strconv.Atoi(text) // a spec's address was made of a number
+		for port := base; port < base+portsPerBroker; port++ {
+			p.near[net.JoinHostPort(host, strconv.Itoa(port))] = true
+		}
+		if s.Cluster == p.cluster.Name {
+			p.last[s.Host] = max(p.last[s.Host], base)
+		}
+	}
 	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster) // even where nothing listens there: it is the broker's
 	for _, l := range s.Listeners {
 		p.taken[l.Address] = p.taken[s.Listen]
@@ -138,57 +161,125 @@ func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live b
 	if !live {
 		return s, nil
 	}
-	var err error
-	if s.Listen, err = p.listen(id, h, former.Listen); err != nil {
+	bases, err := p.bases(id, h, former.Listen)
+	if err != nil {
 		return s, err
 	}
-	if s.Metrics, err = p.metrics(id, h); err != nil {
-		return s, err
+	var fault error
+	for _, base := range bases {
+		if fault = p.at(&s, h, base); fault == nil {
+			return s, nil
+		}
 	}
-	if s.Listeners, err = listeners(s.Auth, s.Listen, h.Public); err != nil {
-		return s, err
+	return s, fault
+}
+
+// at gives a broker the addresses that follow from its first, unless others have them.
+func (p *placement) at(s *engine.NodeSpec, h engine.Host, base string) (err error) {
+	s.Listen = base
+	if s.Metrics, err = p.metrics(s.ID, h, base); err != nil {
+		return err
+	}
+	if s.Listeners, err = listeners(s.Auth, base, p.cluster.publicOf(h)); err != nil {
+		return err
 	}
 	for _, a := range s.Addresses() {
 		if other := p.taken[a]; other != "" {
-			return s, fmt.Errorf("%w: %s would be the address of %s and of broker %d", ErrSpec, a, other, id)
+			return fmt.Errorf("%w: %s would be the address of %s and of broker %d", ErrSpec, a, other, s.ID)
 		}
 	}
-	return s, nil
+	return nil
 }
 
-// listen is the address of a broker: by the cluster's numbering, or of the host's range.
-func (p *placement) listen(id int32, h engine.Host, former string) (string, error) {
-	byNumber, err := address(p.cluster.Listen, int(id))
-	if err != nil {
-		return "", err
+// public says that the brokers listen at the public addresses of their hosts too. The cluster that serve makes does where its host has one.
+func (c Cluster) public() bool { return c.Listen != "" || c.Settings.Public }
+
+func (c Cluster) publicOf(h engine.Host) string {
+	if !c.public() {
+		return ""
 	}
-	host, port, err := net.SplitHostPort(byNumber)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrSpec, err)
+	return h.Public
+}
+
+// shows says that brokers show their metrics because their Settings say so.
+func (c Cluster) shows() bool {
+	return c.Listen == "" && (c.Settings.OpenMetrics.JMX || c.Settings.OpenMetrics.Node)
+}
+
+// bases are the addresses that a broker may have, the best first: the one of the cluster's numbering, or those of the host's range that are
+// free. Brokers of one cluster are neighbours where there is room.
+func (p *placement) bases(id int32, h engine.Host, former string) ([]string, error) {
+	host := cmp.Or(h.Address, "127.0.0.1")
+	if p.cluster.Listen != "" {
+		byNumber, err := address(p.cluster.Listen, int(id))
+		if err != nil {
+			return nil, err
+		}
+		first, port, err := net.SplitHostPort(byNumber)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSpec, err)
+		}
+		if host = cmp.Or(h.Address, first); h.Ports == (engine.Ports{}) {
+			return []string{net.JoinHostPort(host, port)}, nil
+		}
 	}
-	host = cmp.Or(h.Address, host)
-	if h.Ports == (engine.Ports{}) {
-		return net.JoinHostPort(host, port), nil
-	}
-	free := ""
-	for at := h.Ports.From; at+portsPerBroker-1 <= h.Ports.To; at += portsPerBroker {
+	var free []int
+	for at := h.Ports.From; at > 0 && at+portsPerBroker-1 <= h.Ports.To; at += portsPerBroker {
 		a := net.JoinHostPort(host, strconv.Itoa(at))
-		if p.taken[a] != "" {
-			continue
+		if a == former && p.taken[a] == "" {
+			return []string{a}, nil
 		}
-		if a == former {
-			return a, nil
+		if p.free(host, at) {
+			free = append(free, at)
 		}
-		free = cmp.Or(free, a)
 	}
-	if free == "" {
-		return "", fmt.Errorf("%w: the ports %d to %d of host %s are all given out; each broker takes %d", ErrSpec, h.Ports.From, h.Ports.To, h.Name, portsPerBroker)
+	if len(free) == 0 {
+		return nil, fmt.Errorf("%w: the ports %d to %d of host %s are all given out; each broker takes %d", ErrSpec, h.Ports.From, h.Ports.To, h.Name, portsPerBroker)
 	}
-	return free, nil
+	best := p.best(h.Name, free)
+	bases := []string{net.JoinHostPort(host, strconv.Itoa(best))}
+	for _, at := range free {
+		if at != best {
+			bases = append(bases, net.JoinHostPort(host, strconv.Itoa(at)))
+		}
+	}
+	return bases, nil
+}
+
+// free says that no broker has, or may come to have, one of the ports of a block.
+func (p *placement) free(host string, at int) bool {
+	for port := at; port < at+portsPerBroker; port++ {
+		if a := net.JoinHostPort(host, strconv.Itoa(port)); p.taken[a] != "" || p.near[a] {
+			return false
+		}
+	}
+	return true
+}
+
+// best is the free block that follows those which the cluster has on a host or, for its first there, begins the shortest run that is long
+// enough for the brokers that may come; failing that, the first free one.
+func (p *placement) best(host string, free []int) int {
+	if last := p.last[host]; last != 0 && slices.Contains(free, last+portsPerBroker) {
+		return last + portsPerBroker
+	}
+	need := (p.cluster.Brokers + len(p.hosts) - 1) / len(p.hosts)
+	run := 0
+	for i, at := range free {
+		if run++; i > 0 && free[i-1]+portsPerBroker != at {
+			run = 1
+		}
+		if run == need {
+			return at - (need-1)*portsPerBroker
+		}
+	}
+	return free[0]
 }
 
 // metrics is where a broker shows its metrics: at a loopback address everywhere, or at the host's.
-func (p *placement) metrics(id int32, h engine.Host) (string, error) {
+func (p *placement) metrics(id int32, h engine.Host, base string) (string, error) {
+	if p.cluster.shows() {
+		return above(base, portMetrics)
+	}
 	if p.cluster.Metrics == "" {
 		return "", nil
 	}
@@ -281,8 +372,14 @@ func (p *Plane) HostStates(ctx context.Context, cluster string) ([]HostState, er
 	return states, nil
 }
 
-// specs are those of all hosts and clusters.
+// specs are those of all hosts and clusters, but for those of brokers that have moved.
 func (p *Plane) specs(ctx context.Context) ([]engine.NodeSpec, error) {
+	all, err := p.allSpecs(ctx)
+	return slices.DeleteFunc(all, func(s engine.NodeSpec) bool { return s.Moved }), err
+}
+
+// allSpecs are those of all hosts and clusters.
+func (p *Plane) allSpecs(ctx context.Context) ([]engine.NodeSpec, error) {
 	items, _, err := p.store.List(ctx, engine.AllSpecs)
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
@@ -316,8 +413,15 @@ func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.No
 	if err != nil {
 		return nil, nil, err
 	}
-	if there, err = p.specs(ctx); err != nil {
+	if there, err = p.allSpecs(ctx); err != nil {
 		return nil, nil, err
+	}
+	if c.Listen == "" {
+		for i := range hosts {
+			if hosts[i].Ports == (engine.Ports{}) {
+				hosts[i].Ports = p.options.Ports
+			}
+		}
 	}
 	specs, err = c.Place(hosts, there)
 	return specs, there, err
@@ -341,7 +445,7 @@ func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bo
 		}
 	}
 	for _, s := range there {
-		if !tidy || s.Cluster != c.Name || wanted[s.Key()] {
+		if !tidy || s.Cluster != c.Name || s.Moved || wanted[s.Key()] {
 			continue
 		}
 		if _, err := p.store.Txn(ctx, nil, []kv.Op{kv.Delete(s.Key())}); err != nil {

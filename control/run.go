@@ -155,7 +155,8 @@ func (p *Plane) advance(ctx context.Context, cluster string) (more bool, err err
 // run is one operation while it is done.
 type run struct {
 	plane   *Plane
-	cluster Cluster
+	cluster Cluster // as its record was when the operation began, or was gone on with
+	target  Cluster // as the step's brokers shall be: after the operation, or before where the step undoes
 	op      Operation
 	rev     int64 // of op's record as we know it
 	step    *Step
@@ -170,9 +171,9 @@ func (p *Plane) execute(ctx context.Context, c Cluster) error {
 	}
 	log := p.log.With("cluster", c.Name, "operation", r.op.Number, "kind", r.op.Request.Kind)
 	log.Info("operation begins or goes on", "steps", len(r.op.Steps))
-	for i := range r.op.Steps {
+	for i := 0; i < len(r.op.Steps); i++ { // there are more of them where something is undone
 		r.step = &r.op.Steps[i]
-		if r.step.State == Done {
+		if r.step.State == Done || r.step.State == Failed {
 			continue
 		}
 		if r.step.State == Pending {
@@ -182,23 +183,29 @@ func (p *Plane) execute(ctx context.Context, c Cluster) error {
 		if err := r.save(ctx); err != nil {
 			return err
 		}
-		err := r.do(ctx)
-		if errors.Is(err, errRefused) {
-			r.step.State, r.op.State, r.op.Error = Failed, Failed, err.Error()
-			log.Error("operation failed", "step", r.step.Name, "err", err)
-			return r.end(ctx)
+		err := r.aim()
+		if err == nil {
+			err = r.do(ctx)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errRefused):
+			log.Error("operation fails", "step", r.step.Name, "err", err)
+			r.undo(i, err)
+		case err != nil:
 			return err
+		default:
+			r.step.State, r.step.Ended = Done, p.clock.Now().UTC()
+			log.Info("step done", "step", r.step.Name, "detail", r.step.Detail)
 		}
-		r.step.State, r.step.Ended = Done, p.clock.Now().UTC()
-		log.Info("step done", "step", r.step.Name, "detail", r.step.Detail)
 		if err := r.save(ctx); err != nil {
 			return err
 		}
 	}
 	r.op.State = Done
-	log.Info("operation done")
+	if r.op.Error != "" {
+		r.op.State = Failed
+	}
+	log.Info("operation ended", "state", r.op.State)
 	return r.end(ctx)
 }
 
@@ -243,19 +250,14 @@ func (r *run) end(ctx context.Context) error {
 		if c.Operation != r.op.Number {
 			return nil // ended before, by us or by another
 		}
-		c.Operation = 0
-		if r.op.State == Failed {
-			c.Wanted, c.WantedAuth = c.Brokers, "" // or it would begin again at once
-		}
-		if r.op.State == Done {
-			switch r.op.Request.Kind {
-			case Scale:
-				c.Brokers = r.op.Request.Brokers
-			case Upgrade:
-				c.Binary = r.op.Request.Binary
-			case Logins:
-				c.Auth, c.WantedAuth = r.op.Request.Auth, ""
+		if r.op.Request.Kind == Delete && r.op.State == Done {
+			if err := r.plane.erased(ctx, c, rev); !errors.Is(err, kv.ErrConflict) {
+				return err
 			}
+			continue
+		}
+		if c, err = r.outcome(c); err != nil {
+			return err
 		}
 		ops := []kv.Op{kv.Put(operationKey(c.Name, r.op.Number), record)}
 		if old := r.op.Number - operationsKept; old > 0 {
@@ -266,4 +268,42 @@ func (r *run) end(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// outcome is the cluster's record when the operation has ended (C12).
+func (r *run) outcome(c Cluster) (Cluster, error) {
+	c.Operation, c.Phase = 0, Active
+	if r.op.State == Failed {
+		c.Fault = r.op.Fault
+		if r.op.Request.Kind == Create {
+			c.Phase = Broken
+		}
+		if r.op.Before != nil && r.op.Before.Brokers > 0 {
+			c.Brokers = r.op.Before.Brokers
+		}
+		c.Wanted, c.WantedAuth = c.Brokers, "" // or it would begin again at once
+		return c, nil
+	}
+	c.Fault = Fault{}
+	switch r.op.Request.Kind {
+	case Scale:
+		c.Brokers = r.op.Request.Brokers
+	case Upgrade:
+		c.Binary = r.op.Request.Binary
+	case Logins:
+		c.Auth, c.WantedAuth = r.op.Request.Auth, ""
+	case Update:
+		after, err := r.plane.told(c, *r.op.After)
+		if err != nil {
+			return c, err
+		}
+		after.Settings = c.Settings
+		after.settle(*r.op.After)
+		after.WantedAuth = ""
+		return after, nil
+	}
+	if c.ID != "" {
+		c.describe()
+	}
+	return c, nil
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,13 @@ const (
 	actDrain   Action = "DRAIN"   // tells them to hand over, and waits until they own nothing
 	actStop    Action = "STOP"    // stops them, and makes sure that they own nothing
 	actRemove  Action = "REMOVE"  // deletes their data and their specs
+
+	actConfigure Action = "CONFIGURE" // brings a configuration to the cluster
+	actRecord    Action = "RECORD"    // nothing: what changes is only kept
+	actErase     Action = "ERASE"     // stops them, whatever they own, and deletes their data
+	actPurge     Action = "PURGE"     // deletes what the cluster keeps in the object store
+	actHalt      Action = "HALT"      // tells them to stop, and does not wait
+	actReplace   Action = "REPLACE"   // places those of lost hosts elsewhere, and waits until they serve
 )
 
 // name says it for people.
@@ -50,6 +58,18 @@ func (a Action) name(brokers []int32) string {
 		return "stop " + who
 	case actRemove:
 		return "delete what is left of " + who
+	case actConfigure:
+		return "apply the configuration"
+	case actRecord:
+		return "change the settings"
+	case actErase:
+		return "stop all brokers and delete their data"
+	case actPurge:
+		return "delete what is in the object store"
+	case actHalt:
+		return "stop " + who
+	case actReplace:
+		return "place elsewhere " + who
 	}
 	return strings.ToLower(string(a)) + " " + who
 }
@@ -75,6 +95,18 @@ func (r *run) do(ctx context.Context) error {
 		return r.halt(ctx)
 	case actRemove:
 		return r.remove(ctx)
+	case actConfigure:
+		return r.configure(ctx)
+	case actRecord:
+		return nil
+	case actErase:
+		return r.erase(ctx)
+	case actPurge:
+		return r.purge(ctx)
+	case actHalt:
+		return r.each(ctx, func(s *engine.NodeSpec) { s.Stopped = true })
+	case actReplace:
+		return r.replace(ctx)
 	}
 	return fmt.Errorf("%w: this version does not know the action %q", errRefused, r.step.Action)
 }
@@ -146,14 +178,14 @@ func waits(n Node) string {
 }
 
 func (r *run) start(ctx context.Context) error {
-	err := r.plane.arrange(ctx, r.cluster, func(id int32) bool { return slices.Contains(r.step.Brokers, id) }, false)
+	err := r.plane.arrange(ctx, r.target, func(id int32) bool { return slices.Contains(r.step.Brokers, id) }, false)
 	if errors.Is(err, ErrSpec) {
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return refused("BrokersNotPlaced", err)
 	}
 	if err != nil {
 		return err
 	}
-	return r.serving(ctx, r.step.Brokers)
+	return r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, r.step.Brokers) })
 }
 
 // restart waits for the others first (C6). An upgraded broker that does not
@@ -168,30 +200,46 @@ func (r *run) restart(ctx context.Context) error {
 	if err := r.serving(ctx, others); err != nil {
 		return err
 	}
-	binary := r.cluster.Binary
-	upgrade := r.op.Request.Kind == Upgrade
-	if upgrade {
-		binary = r.op.Request.Binary
-	}
-	if r.step.Auth != "" {
-		if err := r.relogin(ctx, binary); err != nil {
+	switch r.op.Request.Kind {
+	case Upgrade:
+		return r.upgrade(ctx)
+	case Update:
+		if err := r.relogin(ctx, r.target); err != nil {
 			return err
 		}
-	} else if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
-		return err
+		return r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, r.step.Brokers) })
+	case Logins:
+		if err := r.relogin(ctx, r.cluster); err != nil {
+			return err
+		}
+	default:
+		binary := r.cluster.Binary
+		if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
+			return err
+		}
 	}
-	limited := ctx
-	if upgrade {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, upgradePatience)
-		defer cancel()
-	}
-	err := r.serving(limited, r.step.Brokers)
+	return r.served(ctx, r.serving(ctx, r.step.Brokers))
+}
+
+// served makes of a program that a host refuses the end of the operation.
+func (r *run) served(ctx context.Context, err error) error {
 	if errors.Is(err, errUnusable) {
 		return r.unchanged(ctx, err)
 	}
-	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+	return err
+}
+
+// upgrade restarts the brokers with another program.
+func (r *run) upgrade(ctx context.Context) error {
+	binary := r.op.Request.Binary
+	if err := r.each(ctx, func(s *engine.NodeSpec) { s.Round, s.Binary = r.op.Number, binary }); err != nil {
 		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, upgradePatience)
+	defer cancel()
+	err := r.serving(limited, r.step.Brokers)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return r.served(ctx, err)
 	}
 	cause := r.step.Detail
 	// A round of its own: its report must not be taken for one of the new program where this is done twice.
@@ -201,36 +249,52 @@ func (r *run) restart(ctx context.Context) error {
 	return fmt.Errorf("%w: with the new program, %s; it runs the former one again", errRefused, cause)
 }
 
-// relogin gives the step's brokers the listeners of its logins. A round for each pass: one that serves by the former pass is not done.
-func (r *run) relogin(ctx context.Context, binary string) error {
+// relogin gives the step's brokers the program, the memory and the listeners that the cluster shall have, with the step's logins. A
+// round for each pass: one that serves by the former pass is not done.
+func (r *run) relogin(ctx context.Context, c Cluster) error {
 	hosts, err := r.plane.Hosts(ctx)
 	if err != nil {
 		return err
 	}
 	public := make(map[string]string, len(hosts))
 	for _, h := range hosts {
-		public[h.Name] = h.Public
+		public[h.Name] = c.publicOf(h)
 	}
-	round := r.op.Number
+	auth, round := cmp.Or(r.step.Auth, c.Auth), r.op.Number
 	if r.step.First {
 		round |= firstPass
 	}
+	if r.step.Back {
+		round |= backPass
+	}
 	changed := r.each(ctx, func(s *engine.NodeSpec) {
-		all, fault := listeners(r.step.Auth, s.Listen, public[s.Host])
+		all, fault := listeners(auth, s.Listen, public[s.Host])
 		if fault != nil {
 			err = fmt.Errorf("%w: %w", errRefused, fault)
 			return
 		}
-		s.Round, s.Format, s.Auth, s.Listeners, s.Binary = round, engine.Format, r.step.Auth, all, binary
-		s.Secure = r.cluster.secureOf(r.step.Auth)
+		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory = round, auth, all, c.Binary, c.Memory
+		if c.Listen == "" {
+			s.Metrics = ""
+			if c.shows() {
+				s.Metrics, err = above(s.Listen, portMetrics)
+			}
+		}
+		s.Secure = c.secureOf(auth)
 		// Where nobody could log in before, nobody is refused until all can.
 		s.Secure.Authorize = s.Secure.Authorize && (!r.step.First || Authorizes(r.cluster.Auth))
+		if s.Format = engine.First; s.Auth != "" || s.Secure != (engine.Secure{}) {
+			s.Format = engine.Format
+		}
 	})
 	return errors.Join(err, changed)
 }
 
-// firstPass tells the rounds of an operation's first pass from those of its last, and of all other operations.
-const firstPass = 1 << 40
+// Rounds of an operation's first pass, and of what undoes one, are told from those of its last, and of all other operations.
+const (
+	firstPass = 1 << 40
+	backPass  = 1 << 41
+)
 
 // errUnusable: a host cannot run the new program.
 var errUnusable = errors.New("the program cannot be run on its host")
@@ -249,7 +313,7 @@ func (r *run) unchanged(ctx context.Context, cause error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %w; it runs the former one", errRefused, cause)
+	return refused("ProgramNotUsable", fmt.Errorf("%w; it runs the former one", cause))
 }
 
 // errWitness: the broker that counts is gone; another can, when the step is done again.
@@ -318,11 +382,15 @@ func (r *run) uncount(ctx context.Context) error {
 func (r *run) even(ctx context.Context) error {
 	var last map[int32]int
 	var since time.Time
+	nodes, err := r.plane.Nodes(ctx, r.op.Cluster) // fewer than there shall be, where others are still to come
+	if err != nil {
+		return err
+	}
 	return r.count(ctx, func(owners map[int32]int) (bool, error) {
 		if !maps.Equal(last, owners) {
 			last, since = maps.Clone(owners), r.plane.clock.Now()
 		}
-		if balanced(owners, r.cluster.Brokers) {
+		if balanced(owners, len(nodes)) {
 			return true, r.say(ctx, "%s", spread(owners))
 		}
 		if r.plane.clock.Now().Sub(since) >= settled {
@@ -440,6 +508,11 @@ func (r *run) remove(ctx context.Context) error {
 	if err := r.reported(ctx, engine.Removed); err != nil {
 		return err
 	}
+	return r.forget(ctx)
+}
+
+// forget removes the specs of the step's brokers, of which nothing is left.
+func (r *run) forget(ctx context.Context) error {
 	for _, id := range r.step.Brokers {
 		spec, ok, err := r.spec(ctx, id)
 		if err != nil {

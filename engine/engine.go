@@ -58,6 +58,8 @@ type NodeSpec struct {
 	Drain  bool   `json:"drain,omitempty"`  // the node takes no partitions, and hands over those that it has
 	Count  int64  `json:"count,omitempty"`  // not 0: report who owns how many partitions; another number asks for a count from then on (NodeStatus.Counted)
 	Remove bool   `json:"remove,omitempty"` // with Stopped: delete what the node keeps on its host, then report Removed
+	Purge  bool   `json:"purge,omitempty"`  // with Remove: delete what the whole cluster keeps in the object store, then report Purged
+	Moved  bool   `json:"moved,omitempty"`  // with Remove: the broker runs on another host now; the spec is for this one's agent, when it comes back
 }
 
 // Secure is what a node keeps to beside its listeners. The zero value asks for nothing.
@@ -95,6 +97,7 @@ type NodeStatus struct {
 	Owners  map[int32]int `json:"owners,omitempty"`  // partitions of the cluster by the id of their owner, as this node sees it; nil: not counted
 	Refused int64         `json:"refused,omitempty"` // round whose program this host cannot run; the process of Round runs on, Message says why
 	Counted int64         `json:"counted,omitempty"` // NodeSpec.Count that stood there before Owners were counted
+	Purged  bool          `json:"purged,omitempty"`  // nothing is left of the cluster in the object store
 }
 
 // Key is where the spec lies in etcd; Status lies at StatusKey.

@@ -1,0 +1,158 @@
+package control
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/base/kv"
+	"millrace/engine"
+)
+
+// Options are what a control plane can be told beside what New asks for. A zero field takes its default.
+type Options struct {
+	// Ports are those of hosts that name none, for the brokers of clusters that Create makes; default 20000 to 29999.
+	Ports engine.Ports
+	// Clusters is how many there may be; default 200.
+	Clusters int
+	// Like has what clusters that Create makes take from the installation: Store, Log, Memory, Region, Encrypt, Super, Mapping and the bounds
+	// on connections. Its other fields are not looked at.
+	Like Cluster
+	// Memory is that of a broker of a type, in bytes, 0 for the engine's default; ErrSpec for a type that there is not. nil: Like.Memory.
+	Memory func(brokerType string) (int64, error)
+	// Binary is the program of a version of Kafka; "" is the agents' own. nil: of every version.
+	Binary func(kafkaVersion string) string
+	// Identity writes and reads Kafka's cluster id; its zero value leaves that to the brokers.
+	Identity Identity
+	// Keys are prefixes of keys that go with a cluster, beside those below Prefix; nil: none.
+	Keys func(cluster string) []string
+	// Applier brings configurations to brokers; nil: they are kept to be read back.
+	Applier Applier
+	// Patience is how long brokers may take to serve, in operations of the API; default 2 minutes.
+	Patience time.Duration
+	// Away is how long a host may have no agent until its brokers are placed elsewhere; default 15 seconds.
+	Away time.Duration
+}
+
+// Identity is the record by which brokers know Kafka's id of their cluster.
+type Identity struct {
+	Key    string // below Prefix; "": the plane writes none
+	Record func(id, log string, made time.Time) []byte
+	ID     func(record []byte) (string, error)
+}
+
+// Applier brings the revisions of configurations to a cluster's brokers (control/configuration). Revision{} is none.
+type Applier interface {
+	// Plan says whether brokers must be started anew; ErrSpec for a revision that there is not, or that cannot be applied.
+	Plan(ctx context.Context, c Cluster, before, after Revision) (restart bool, err error)
+	// Apply makes it so, as far as that needs no restart. It may be called again after it was done.
+	Apply(ctx context.Context, c Cluster, r Revision) error
+}
+
+func (o Options) withDefaults() Options {
+	if o.Ports == (engine.Ports{}) {
+		o.Ports = engine.Ports{From: 20000, To: 29999}
+	}
+	o.Clusters = cmp.Or(o.Clusters, 200)
+	o.Patience = cmp.Or(o.Patience, 2*time.Minute)
+	o.Away = cmp.Or(o.Away, 15*time.Second)
+	return o
+}
+
+// With is the same control plane with other options. Call it before Run.
+func (p *Plane) With(o Options) *Plane {
+	other := *p
+	other.options = o.withDefaults()
+	return &other
+}
+
+// newID is the id of a cluster that nobody has had, as MSK writes them.
+func newID() string { return uuid.NewString() + "-1" }
+
+// CurrentVersion is what the API calls the version of a cluster: "K" and 13 capital letters and digits, another one after each change of
+// its Settings.
+func CurrentVersion(c Cluster) string {
+	sum := sha256.Sum256([]byte(c.ID + "\x00" + strconv.FormatInt(c.Version, 10)))
+	text := strings.ToUpper(strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 36))
+	const digits = 13 // of the largest number, in base 36
+	return "K" + strings.Repeat("0", digits-len(text)) + text
+}
+
+// identify gives a cluster without an ID the one that it has in Kafka, or a new one with the condition and the write that make it
+// Kafka's too (C10).
+func (p *Plane) identify(ctx context.Context, c *Cluster) (cond []kv.Cond, ops []kv.Op, err error) {
+	if c.ID != "" {
+		return nil, nil, nil
+	}
+	c.Created, c.Version, c.Format = p.clock.Now().UTC(), 1, formatManaged
+	form := p.options.Identity
+	if form.Key == "" {
+		c.ID = newID()
+		return nil, nil, nil
+	}
+	key := Prefix(c.Name) + form.Key
+	item, err := p.store.Get(ctx, key)
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		c.ID = newID()
+		return []kv.Cond{kv.KeyMissing(key)}, []kv.Op{kv.Put(key, form.Record(c.ID, cmp.Or(c.Log, "file"), c.Created))}, nil
+	case err == nil:
+		c.ID, err = form.ID(item.Value)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("id of cluster %s: %w", c.Name, err)
+	}
+	return nil, nil, nil
+}
+
+// same says that two records would be written alike.
+func same[T any](a, b T) bool {
+	one, err1 := json.Marshal(a)
+	other, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(one, other)
+}
+
+// describe keeps the Settings of a cluster that follows serve's flags, and verbs, as what it is (C13).
+func (c *Cluster) describe() {
+	s := c.Settings
+	if s.Type == "" {
+		s.Type, s.KafkaVersion, s.Monitoring, s.StorageMode = Provisioned, DefaultKafkaVersion, "DEFAULT", "LOCAL"
+	}
+	if s.InTransit == "" || s.Auth != c.Auth {
+		s.InTransit, s.InCluster = inTransit(c.Auth), c.Auth != ""
+	}
+	s.Brokers, s.Auth = c.Brokers, c.Auth
+	c.settle(s)
+}
+
+// DefaultKafkaVersion is that of a cluster that was told none.
+const DefaultKafkaVersion = "3.9.x"
+
+// settle gives the cluster other Settings, and a Version for them if they differ.
+func (c *Cluster) settle(s Settings) {
+	if !same(c.Settings, s) {
+		c.Settings = s
+		c.Version++
+	}
+}
+
+// inTransit says it for logins.
+func inTransit(auth string) string {
+	switch {
+	case auth == "" || auth == LoginPlaintext:
+		return "PLAINTEXT"
+	case offers(auth, LoginPlaintext):
+		return "TLS_PLAINTEXT"
+	}
+	return "TLS"
+}
