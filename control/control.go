@@ -255,12 +255,12 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 		if err := p.fits(ctx, c); err != nil {
 			return Cluster{}, err
 		}
+		if c.Operation == 0 {
+			c.describe()
+		}
 		cond, ops, err := p.identify(ctx, &c)
 		if err != nil {
 			return Cluster{}, err
-		}
-		if c.Operation == 0 {
-			c.describe()
 		}
 		if same(c, old) {
 			break

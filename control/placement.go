@@ -430,22 +430,74 @@ func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.No
 // arrange writes the specs of a cluster's brokers as they are to be; those that are missing only where create says so. With tidy it
 // removes those that the cluster does not explain.
 func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bool, tidy bool) error {
-	specs, there, err := p.placed(ctx, c)
-	if err != nil {
-		return err
+	for {
+		specs, there, rev, err := p.placedAt(ctx, c)
+		if err != nil {
+			return err
+		}
+		if c.Log != "object" && slices.ContainsFunc(specs, func(s engine.NodeSpec) bool { return s.Host != specs[0].Host }) {
+			p.log.Warn("brokers on several hosts keep their logs there: while a host is away, its partitions are too", "cluster", c.Name)
+		}
+		err = p.write(ctx, rev, specs, there, create)
+		if errors.Is(err, kv.ErrConflict) {
+			continue // somebody else has given addresses out
+		}
+		if err != nil || !tidy {
+			return err
+		}
+		return p.tidy(ctx, c, specs, there)
 	}
-	if c.Log != "object" && slices.ContainsFunc(specs, func(s engine.NodeSpec) bool { return s.Host != specs[0].Host }) {
-		p.log.Warn("brokers on several hosts keep their logs there: while a host is away, its partitions are too", "cluster", c.Name)
+}
+
+// write writes those specs that are new in one transaction, if nobody has given out addresses since rev, and brings the others to what
+// they shall be.
+func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.NodeSpec, create func(id int32) bool) error {
+	var cond []kv.Cond
+	var ops []kv.Op
+	for _, s := range specs {
+		if slices.ContainsFunc(there, func(o engine.NodeSpec) bool { return o.Key() == s.Key() }) {
+			if err := p.place(ctx, s); err != nil {
+				return err
+			}
+		} else if create(s.ID) {
+			b, err := engine.Encode(s)
+			if err != nil {
+				return fmt.Errorf("encode node %s: %w", s.Key(), err)
+			}
+			cond, ops = append(cond, kv.KeyMissing(s.Key())), append(ops, kv.Put(s.Key(), b))
+		}
 	}
+	if len(ops) == 0 {
+		return nil
+	}
+	cond, ops = append(cond, kv.ModRevEquals(placementKey, rev)), append(ops, kv.Put(placementKey, []byte(specs[0].Cluster)))
+	if _, err := p.store.Txn(ctx, cond, ops); err != nil {
+		return fmt.Errorf("place nodes of %s: %w", specs[0].Cluster, err)
+	}
+	return nil
+}
+
+// placementKey changes whenever a broker is given a host and addresses, so that what two clusters are given at once is never the same.
+const placementKey = "control/placement"
+
+// placedAt is placed, with the revision at which nobody had given out other addresses.
+func (p *Plane) placedAt(ctx context.Context, c Cluster) (specs, there []engine.NodeSpec, rev int64, err error) {
+	item, err := p.store.Get(ctx, placementKey)
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return nil, nil, 0, fmt.Errorf("read %s: %w", placementKey, err)
+	}
+	specs, there, err = p.placed(ctx, c)
+	return specs, there, item.ModRev, err
+}
+
+// tidy removes specs that the cluster does not explain (C1).
+func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeSpec) error {
 	wanted := make(map[string]bool, len(specs))
 	for _, s := range specs {
 		wanted[s.Key()] = true
-		if err := p.place(ctx, s, create(s.ID)); err != nil {
-			return err
-		}
 	}
 	for _, s := range there {
-		if !tidy || s.Cluster != c.Name || s.Moved || wanted[s.Key()] {
+		if s.Cluster != c.Name || s.Moved || wanted[s.Key()] {
 			continue
 		}
 		if _, err := p.store.Txn(ctx, nil, []kv.Op{kv.Delete(s.Key())}); err != nil {
@@ -455,13 +507,11 @@ func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bo
 	return nil
 }
 
-// place writes the spec of a node; where there is none only if create says so.
-// What an operation has written into it stays.
-func (p *Plane) place(ctx context.Context, s engine.NodeSpec, create bool) error {
-	return p.edit(ctx, s.Key(), create, func(old *engine.NodeSpec) {
-		if old.ID != 0 {
-			s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
-		}
+// place writes the spec of a node that there is. What an operation has written into it stays.
+func (p *Plane) place(ctx context.Context, s engine.NodeSpec) error {
+	return p.edit(ctx, s.Key(), false, func(old *engine.NodeSpec) {
+		s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
+		s.Purge, s.Moved = old.Purge, old.Moved
 		*old = s
 	})
 }

@@ -292,6 +292,8 @@ func (r *run) outcome(c Cluster) (Cluster, error) {
 		c.Binary = r.op.Request.Binary
 	case Logins:
 		c.Auth, c.WantedAuth = r.op.Request.Auth, ""
+	case Create, Reboot, Replace, Patch:
+		return c, nil
 	case Update:
 		after, err := r.plane.told(c, *r.op.After)
 		if err != nil {
