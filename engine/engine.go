@@ -48,6 +48,8 @@ type NodeSpec struct {
 	MaxConnections      int `json:"max_connections,omitempty"`        // open at once; 0: by Memory
 	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // from one address; 0: as MaxConnections
 
+	Limits Limits `json:"limits,omitzero"` // what the node holds its clients to, by the size of its broker type
+
 	// Listeners are all ways into the node; none: PLAINTEXT without a login at Listen. With them, the spec's Format is Format.
 	Listeners []Listener `json:"listeners,omitempty"`
 	Auth      string     `json:"auth,omitempty"` // logins of the cluster that Listeners were made by
@@ -121,7 +123,9 @@ const (
 )
 
 // Record is what lies in etcd.
-type Record interface{ NodeSpec | NodeStatus | Host }
+type Record interface {
+	NodeSpec | NodeStatus | Host | Load
+}
 
 // Encode gives the stored form.
 func Encode[T Record](v T) ([]byte, error) { return json.Marshal(v) }

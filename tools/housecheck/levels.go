@@ -40,6 +40,7 @@ func plan() []room {
 		{"express/telemetry", "2"},
 		{"express/meter", "2"},
 		{"engine", "2"},
+		{"control/sizes", "2b"},
 		{"express/catalog", "3"},
 		{"express/owner", "3"},
 		{"express/partition", "3"},
