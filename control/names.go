@@ -18,7 +18,8 @@ import (
 var ErrStranger = errors.New("not a process of this installation")
 
 // Names are what a node may be called by in its certificate: the addresses of a broker's spec, private connections included, and of a
-// host's record. api are the addresses of this control plane's API. It is a cert.Allow.
+// host's record. A gateway is on no host that the installation knows: it may be called what an administrator has registered it with
+// (`millrace cert gateway add`), and nothing more. api are the addresses of this control plane's API. It is a cert.Allow.
 func (p *Plane) Names(api ...string) cert.Allow {
 	return func(ctx context.Context, n cert.Node) (cert.Names, error) {
 		kind, rest, _ := strings.Cut(string(n), "/")
@@ -40,6 +41,12 @@ func (p *Plane) Names(api ...string) cert.Allow {
 				names = names.Add(n.Names(api...))
 			}
 			return names, nil
+		case "gateway":
+			names, err := cert.GatewayNames(ctx, p.store, n)
+			if errors.Is(err, cert.ErrUnknown) {
+				err = fmt.Errorf("%w: %w", err, ErrStranger) // who reads it shall see first what to do
+			}
+			return names, err
 		}
 		return cert.Names{}, fmt.Errorf("%w: %q", ErrStranger, n)
 	}

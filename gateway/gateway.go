@@ -205,6 +205,10 @@ func (g *Gateway) Allow(listener string, networks []netip.Prefix) error {
 	return nil
 }
 
+// Recheck asks refused about every open connection, and ends those of which it says why; refused must not be nil. It returns how many. It is for
+// certificates of clients that count no more.
+func (g *Gateway) Recheck(refused func(*server.Conn) error) (cut int) { return g.srv.Recheck(refused) }
+
 // Bootstrap returns the address of a listener's bootstrap port, as clients are told it; "" for a listener that there is not.
 func (g *Gateway) Bootstrap(listener string) string {
 	f, ok := g.fronts[listener]

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 
+	"millrace/secure/cert"
 	"millrace/secure/keys"
 )
 
@@ -28,6 +29,11 @@ const (
 // Distrust is a body that names a former certificate authority.
 type Distrust struct {
 	Fingerprint string `json:"fingerprint"`
+}
+
+// Gateways is the answer to which gateways may have certificates.
+type Gateways struct {
+	Gateways []cert.Registration `json:"gateways"`
 }
 
 // Guard is a body that has groups guard a listener; none: it takes all.

@@ -55,6 +55,24 @@ func HandleCerts(handle Handle, ca *cert.Authority, record func(*http.Request, t
 		change(r, "Revoke", "certificate/"+ask.Serial+ask.Name, revoked, err)
 		return map[string]any{"certificates": revoked}, err
 	})
+	certs("GET "+api.Certificates+"/gateways", func(r *http.Request) (any, error) {
+		all, err := ca.Gateways(r.Context())
+		return api.Gateways{Gateways: all}, err
+	})
+	certs("POST "+api.Certificates+"/gateways", func(r *http.Request) (any, error) {
+		var ask cert.Registration
+		if err := readCertRequest(r, &ask); err != nil {
+			return nil, err
+		}
+		made, err := ca.RegisterGateway(r.Context(), ask)
+		change(r, "RegisterGateway", "gateway/"+ask.Name, made, err)
+		return made, err
+	})
+	certs("DELETE "+api.Certificates+"/gateways/{name}", func(r *http.Request) (any, error) {
+		revoked, err := ca.RemoveGateway(r.Context(), r.PathValue("name"))
+		change(r, "RemoveGateway", "gateway/"+r.PathValue("name"), revoked, err)
+		return map[string]any{"certificates": revoked}, err
+	})
 	certs("POST "+api.Certificates+"/ca/replace", func(r *http.Request) (any, error) {
 		err := ca.Replace(r.Context())
 		change(r, "ReplaceAuthority", "certificate-authority/"+ca.CA().Fingerprint, nil, err)

@@ -60,6 +60,11 @@ With --etcd, users, ACLs and access keys are those of the cluster's records in e
 and kafka-configs through the gateway change these, not the brokers'. Without it there
 are no logins, and everybody may do everything.
 
+Certificates are files, or with --tls of the installation's authority: the gateway makes its
+key here, is signed for once "millrace cert gateway add" has registered its name and
+addresses, and renews without a restart. A client's certificate that is revoked is refused
+then, and its connections are closed.
+
 --also opens more listeners, each with a login of its own: scram, iam or both, or mtls, where
 a client is who its certificate says. Leave as many ports after each as there are brokers.
 
@@ -70,7 +75,10 @@ counts for the gateway's user too, unless that has one of its own.
 /healthz on --health is 200 while the cluster answers; /readyz says why not.`,
 		Example: `  millrace gateway --upstream kafka1:9092,kafka2:9092 --listen 127.0.0.1:9192
   millrace gateway --upstream kafka1:9093 --upstream-tls --upstream-user gateway --upstream-password-file pw \
-      --listen 10.0.0.5:9198 --tls-cert gw.pem --tls-key gw.key --etcd https://etcd1:2379 --cluster orders --login iam`,
+      --listen 10.0.0.5:9198 --tls-cert gw.pem --tls-key gw.key --etcd https://etcd1:2379 --cluster orders --login iam
+  millrace cert gateway add gw1 --address gw1.example.org
+  millrace gateway --upstream kafka1:9092 --listen 0.0.0.0:9194 --advertise gw1.example.org --name gw1 --tls \
+      --etcd https://etcd1:2379 --kms keyring:///etc/millrace/keyring.json --login mtls`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.validate(); err != nil {
@@ -120,6 +128,9 @@ func (c *gatewayConfig) validate() error {
 	if _, err := c.networks(); err != nil {
 		faults = append(faults, err)
 	}
+	if c.secure.tls && c.outer != (tlsFiles{}) {
+		fault("--tls has its certificate, and whom it trusts, from the installation: leave --tls-cert, --tls-key and --client-ca out")
+	}
 	if (c.outer.cert == "") != (c.outer.key == "") {
 		fault("--tls-cert and --tls-key belong together")
 	} else if _, err := c.serverTLS(); err != nil {
@@ -154,7 +165,7 @@ func (c *gatewayConfig) validateWays() (faults []error) {
 				faults = append(faults, fmt.Errorf("%s: either every listener has a login, or none", flag))
 			}
 		}
-		faults = append(faults, w.validate(flag, c.outer.cert != "", c.outer.ca != "")...)
+		faults = append(faults, w.validate(flag, c.outer.cert != "" || c.secure.tls, c.outer.ca != "" || c.secure.tls)...)
 		if host, _, err := net.SplitHostPort(w.listen); err == nil && !c.insecure && len(w.logins) == 0 && !isLoopback(host) {
 			faults = append(faults, fmt.Errorf("%s: anybody who reaches it may do everything; choose a --login, or say --insecure", flag))
 		}
@@ -248,11 +259,12 @@ func (a *app) gateway(ctx context.Context, c gatewayConfig) (err error) {
 		return err
 	}
 	w := gateway.World{Log: log, Clock: clock.System{}, Slabs: slabs, Judge: openHouse{}}
-	end, err := c.secure.open(ctx, cfg, &w)
+	guards, err := c.secure.open(ctx, cfg, c.addresses(), &w)
 	if err != nil {
 		return cleanStop(ctx, err)
 	}
-	defer func() { err = errors.Join(err, end()) }()
+	defer func() { err = errors.Join(err, guards.end()) }()
+	guards.certify(&cfg, c.ways())
 	g, err := gateway.Open(ctx, cfg, w)
 	if err != nil {
 		return cleanStop(ctx, err)
@@ -265,6 +277,7 @@ func (a *app) gateway(ctx context.Context, c gatewayConfig) (err error) {
 		}
 		log.Info("gateway stopped")
 	}()
+	guards.watch(g)
 	log.Info("gateway is ready", "bootstrap", g.Bootstrap("CLIENT"), "upstream", c.upstream)
 	return serveGatewayHealth(ctx, c.health, g, log)
 }

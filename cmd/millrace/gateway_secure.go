@@ -23,6 +23,7 @@ import (
 	"millrace/kafka/server"
 	"millrace/secure/acl"
 	"millrace/secure/authz"
+	"millrace/secure/cert"
 	"millrace/secure/iam"
 	"millrace/secure/identity"
 	"millrace/secure/keys"
@@ -36,6 +37,7 @@ type gatewaySecure struct {
 	cluster  string
 	name     string
 	data     string
+	tls      bool // a certificate of the installation's authority
 	kms      string
 	region   string
 	login    string
@@ -48,8 +50,9 @@ func (c *gatewaySecure) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.etcd.urls, "etcd", "", "URLs of etcd with users, ACLs and access keys, separated by commas; empty: no logins, and everybody may do everything")
 	c.etcd.tlsFlags(flags)
 	flags.StringVar(&c.cluster, "cluster", defaultCluster, "name of the cluster: whose users and ACLs count")
-	flags.StringVar(&c.name, "name", name, "name of this gateway in the audit trail, unlike any other's")
-	flags.StringVar(&c.data, "data", "millrace-data", "directory of the gateway's audit trail")
+	flags.StringVar(&c.name, "name", name, "name of this gateway in the audit trail and in its certificate, unlike any other's")
+	flags.StringVar(&c.data, "data", "millrace-data", "directory of the gateway's audit trail and of the certificate of --tls")
+	flags.BoolVar(&c.tls, "tls", false, "serve clients over TLS with a certificate of the installation's authority, which \"millrace cert gateway add\" lets it have")
 	flags.StringVar(&c.region, "region", defaultRegion, "AWS region that IAM logins are for")
 	flags.StringVar(&c.login, "login", "", "how clients log in at --listen: scram, iam or both, with commas between, or mtls; needs --etcd")
 	flags.StringVar(&c.super, "super", "", "principals that may do everything, as User:admin, separated by commas")
@@ -69,6 +72,9 @@ func (c *gatewaySecure) validate() (faults []error) {
 	if c.login != "" && c.name == "" {
 		fault("--name is required")
 	}
+	if c.tls && c.etcd.urls == "" {
+		fault("--tls needs --etcd, where the installation's authority signs; --tls-cert and --tls-key are for certificates of your own")
+	}
 	if err := c.etcd.validate("--etcd"); err != nil {
 		faults = append(faults, err)
 	}
@@ -85,25 +91,25 @@ type openHouse struct{}
 func (openHouse) Allowed(authz.Access) bool          { return true }
 func (openHouse) AllowedSomewhere(authz.Access) bool { return true }
 
-// open gives w logins and permissions, and runs what they follow until end is called.
-func (c *gatewaySecure) open(ctx context.Context, cfg gateway.Config, w *gateway.World) (end func() error, err error) {
-	nothing := func() error { return nil }
+// open gives w logins and permissions, and the gateway a certificate for addresses where it is to have one of the installation's. What they
+// follow runs until end is called. Without etcd there is none of it, and the result is nil.
+func (c *gatewaySecure) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (*gatewayGuards, error) {
 	if c.etcd.urls == "" {
-		return nothing, nil
+		return nil, nil
 	}
 	if err := c.etcd.reach(ctx, w.Log); err != nil {
-		return nothing, err
+		return nil, err
 	}
 	store, err := c.etcd.dial(ctx)
 	if err != nil {
-		return nothing, fmt.Errorf("connect to etcd: %w", err)
+		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
 	g := &gatewayGuards{gatewaySecure: c, store: store, log: w.Log}
 	g.running, g.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if err := g.open(ctx, cfg, w); err != nil {
-		return nothing, errors.Join(err, g.end())
+	if err := g.open(ctx, cfg, addresses, w); err != nil {
+		return nil, errors.Join(err, g.end())
 	}
-	return g.end, nil
+	return g, nil
 }
 
 // gatewayGuards are the rooms that a gateway's logins and permissions come from.
@@ -115,6 +121,7 @@ type gatewayGuards struct {
 	stop    context.CancelFunc
 	work    sync.WaitGroup
 	ring    *keys.Ring
+	keeper  *cert.Keeper // nil: no certificate of the installation's
 
 	mu     sync.Mutex
 	faults []error // guarded by mu
@@ -133,6 +140,9 @@ func (g *gatewayGuards) run(what string, f func(context.Context) error) {
 }
 
 func (g *gatewayGuards) end() error {
+	if g == nil {
+		return nil
+	}
 	g.stop()
 	g.work.Wait()
 	if g.ring != nil {
@@ -143,7 +153,7 @@ func (g *gatewayGuards) end() error {
 	return errors.Join(append(g.faults, g.store.Close())...)
 }
 
-func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, w *gateway.World) (err error) {
+func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (err error) {
 	files, prefix := disk.OS(""), control.Prefix(g.cluster)
 	if g.ring, err = openRing(ctx, g.kms, g.data, false, g.store, files, g.log); err != nil {
 		return err
@@ -154,6 +164,11 @@ func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, w *gateway
 	}
 	g.run("trail", recorder.Run)
 	w.Trail = recorder
+	if g.tls {
+		if err := g.openKeeper(ctx, addresses, files, recorder); err != nil {
+			return err
+		}
+	}
 	list, err := acl.Open(ctx, g.store, prefix+"acls/")
 	if err != nil {
 		return err

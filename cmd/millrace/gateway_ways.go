@@ -45,11 +45,11 @@ func (w gatewayWay) validate(flag string, overTLS, clientCA bool) (faults []erro
 		case control.LoginScram:
 		case control.LoginIAM:
 			if !overTLS {
-				fault("iam needs --tls-cert and --tls-key: its clients connect over TLS only")
+				fault("iam needs --tls, or --tls-cert and --tls-key: its clients connect over TLS only")
 			}
 		case control.LoginMTLS:
 			if !overTLS || !clientCA {
-				fault("mtls needs --tls-cert, --tls-key and --client-ca")
+				fault("mtls needs --tls, or --tls-cert, --tls-key and --client-ca")
 			}
 			if len(w.logins) > 1 {
 				fault("mtls stands alone: a listener that asks for certificates asks for nothing else")
@@ -83,7 +83,7 @@ func (c *gatewayConfig) listener(w gatewayWay) (l gateway.Listener, err error) {
 	if l.TLS, err = c.serverTLS(); err != nil {
 		return l, err
 	}
-	if slices.Contains(w.logins, control.LoginMTLS) {
+	if slices.Contains(w.logins, control.LoginMTLS) && l.TLS != nil { // without files the installation's authority gives all of it, see certify
 		if l.TLS.ClientCAs, err = clientCAs(c.outer.ca); err != nil {
 			return l, err
 		}

@@ -26,7 +26,7 @@ func (a *verbs) certCommand() *cobra.Command {
 agents and the API get their certificates by themselves and renew them without a
 restart; these verbs are for the certificates of clients.`,
 	}
-	cmd.AddCommand(a.certIssue(), a.certList(), a.certShow(), a.certRevoke(), a.certCA())
+	cmd.AddCommand(a.certIssue(), a.certList(), a.certShow(), a.certRevoke(), a.certCA(), a.certGateway())
 	return cmd
 }
 

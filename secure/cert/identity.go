@@ -9,7 +9,7 @@ import (
 	"millrace/secure/identity"
 )
 
-// Identity is who has made a connection, by its certificate: nobody without one, a node of the installation (Internal), or a client, whose
+// Identity is who has made a connection, by its certificate: nobody without one, a node of the installation (Internal, but for gateways), or a client, whose
 // principal is "User:" and the name in the certificate as the rules map it. It returns ErrRefused where the certificate counts no more (it
 // may have been revoked since the handshake), or says it is a node's and is not, and ErrNoRule where no rule fits.
 func (k *Keeper) Identity(cs tls.ConnectionState) (identity.Identity, error) {
@@ -28,8 +28,8 @@ func (v *view) identify(leaf *x509.Certificate, mapping Rules) (identity.Identit
 	if err != nil {
 		return identity.Identity{}, err
 	}
-	if _, ok := v.node(leaf); ok {
-		return identity.Identity{Mechanism: identity.TLS, Principal: "User:" + name, Internal: true}, nil
+	if r, ok := v.node(leaf); ok {
+		return identity.Identity{Mechanism: identity.TLS, Principal: "User:" + name, Internal: r.Node.internal()}, nil
 	}
 	if slices.Contains(leaf.Subject.OrganizationalUnit, nodeUnit) {
 		return identity.Identity{}, fmt.Errorf("%w: %q was not given to a node of this installation", ErrRefused, clip(name))

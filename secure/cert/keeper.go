@@ -177,10 +177,11 @@ func (k *Keeper) RootsPEM() string {
 	return ""
 }
 
-// Watch calls f after each change of what is trusted or revoked, until ctx ends; changes that come together may be told by one call.
-// f then asks Refused for the connections that are open.
+// Watch calls f at its begin, and after each change of what is trusted or revoked, until ctx ends; changes that come together may be told
+// by one call. f then asks Refused for the connections that are open: the first call is for those that were opened before Watch.
 func (k *Keeper) Watch(ctx context.Context, f func()) error {
 	changed := make(chan struct{}, 1)
+	signal(changed)
 	k.mu.Lock()
 	k.watchers[changed] = true
 	k.mu.Unlock()

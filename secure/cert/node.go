@@ -19,11 +19,11 @@ const (
 	maxNameBytes = 253
 )
 
-// Node is a process of the installation that has a certificate: "broker/CLUSTER/ID", "agent/HOST" or "serve/HOST".
+// Node is a process of the installation that has a certificate: "broker/CLUSTER/ID", "agent/HOST", "serve/HOST" or "gateway/NAME".
 type Node string
 
 var (
-	nodePattern = regexp.MustCompile(`^(broker/[A-Za-z0-9._-]{1,128}/[0-9]{1,10}|(agent|serve)/[A-Za-z0-9._-]{1,128})$`)
+	nodePattern = regexp.MustCompile(`^(broker/[A-Za-z0-9._-]{1,128}/[0-9]{1,10}|(agent|serve|gateway)/[A-Za-z0-9._-]{1,128})$`)
 	dnsPattern  = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$`)
 )
 
@@ -38,6 +38,24 @@ func Agent(host string) Node { return Node("agent/" + host) }
 // Serve is the control plane, with its API, on a host.
 func Serve(host string) Node { return Node("serve/" + host) }
 
+// gatewayKind begins the names of gateways, which stand between clients and a cluster.
+const gatewayKind = "gateway/"
+
+// Gateway is a gateway by the name that it is registered with, see Registration.
+func Gateway(name string) Node { return Node(gatewayKind + name) }
+
+// registration is where the registration of a gateway lies; false for other nodes, which have none.
+func (n Node) registration() (key string, ok bool) {
+	name, ok := strings.CutPrefix(string(n), gatewayKind)
+	return gatewayPrefix + name, ok
+}
+
+// internal says that a node is trusted by the others as one of them. A gateway is not: whoever holds its key may serve clients, and no more.
+func (n Node) internal() bool { return !strings.HasPrefix(string(n), gatewayKind) }
+
+// ownSuffix ends the names that nodes have by themselves.
+const ownSuffix = ".millrace"
+
 func (n Node) check() error {
 	if !nodePattern.MatchString(string(n)) {
 		return fmt.Errorf("%w: %q is no name of a node", ErrRequest, clip(string(n)))
@@ -49,9 +67,9 @@ func (n Node) check() error {
 func (n Node) own() string {
 	parts := strings.Split(string(n), "/")
 	if len(parts) == 3 {
-		return strings.ToLower(parts[0] + "-" + parts[2] + "." + parts[1] + ".millrace")
+		return strings.ToLower(parts[0] + "-" + parts[2] + "." + parts[1] + ownSuffix)
 	}
-	return strings.ToLower(parts[0] + "." + parts[len(parts)-1] + ".millrace")
+	return strings.ToLower(parts[0] + "." + parts[len(parts)-1] + ownSuffix)
 }
 
 // Names is what a server may be called by: the subject alternative names of its certificate.

@@ -26,6 +26,7 @@ const (
 	requestPrefix  = "security/certs/requests/"
 	answerPrefix   = "security/certs/answers/"
 	clientPrefix   = "security/certs/clients/"
+	gatewayPrefix  = "security/certs/gateways/"
 )
 
 // maxRecordBytes bounds every record that is read.
@@ -94,8 +95,14 @@ type revokedRecord struct {
 	Ends   time.Time `json:"ends"` // of the certificate: then the record may go
 }
 
+// gatewayRecord lets a gateway have certificates.
+type gatewayRecord struct {
+	Format int `json:"format"`
+	Registration
+}
+
 type anyRecord interface {
-	authorityRecord | trustRecord | requestRecord | answerRecord | nodeRecord | clientRecord | revokedRecord
+	authorityRecord | trustRecord | requestRecord | answerRecord | nodeRecord | clientRecord | revokedRecord | gatewayRecord
 }
 
 // encode gives the stored form. Plain data of this package always has one.

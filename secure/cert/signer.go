@@ -130,6 +130,11 @@ func (s *Signer) write(ctx context.Context, key string, before int64, r requestR
 	event := trail.Event{Kind: trail.System, Action: "cert:IssueNode", Outcome: trail.Accepted, Resource: "node/" + string(r.Node)}
 	conds := []kv.Cond{kv.ModRevEquals(key, before), kv.ModRevEquals(authorityKey, now.rev)}
 	var ops []kv.Op
+	held, err := s.registered(ctx, r.Node)
+	if err != nil {
+		return err
+	}
+	conds = append(conds, held...)
 	leaf, names, err := s.sign(ctx, now, r)
 	if ctx.Err() != nil {
 		return fmt.Errorf("cert: answer %s: %w", r.Node, ctx.Err())

@@ -115,7 +115,7 @@ func RefusedClient(err error) bool {
 }
 
 // ClientTLS is the configuration for connections to another node of the installation, which host names (an IP or a DNS name, without
-// port). It shows the own certificate, and accepts a certificate that the Signer has given to a node, with that name, and nothing else. It
+// port). It shows the own certificate, and accepts a certificate that the Signer has given to a node, gateways apart, with that name, and nothing else. It
 // is for one connection or several to that host; make another for another.
 func ClientTLS(k *Keeper, host string) *tls.Config {
 	cfg := base(k)
@@ -151,8 +151,8 @@ func (k *Keeper) verifyNode(cs tls.ConnectionState, host string) error {
 	if err := s.view.anyCounts(chains); err != nil {
 		return err
 	}
-	if _, ok := s.view.node(leaf); !ok {
-		return fmt.Errorf("%w: it was not given to a node", ErrRefused)
+	if r, ok := s.view.node(leaf); !ok || !r.Node.internal() {
+		return fmt.Errorf("%w: it was not given to a broker, an agent or the control plane", ErrRefused)
 	}
 	return nil
 }
