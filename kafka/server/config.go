@@ -21,7 +21,7 @@ type Config struct {
 	InFlightBytes       int           // frames over all connections, read but not answered; default 64 MiB
 	ReplyQueueBytes     int           // replies of one connection that wait to be written, before it is no longer read; default 4 MiB
 	IdleTimeout         time.Duration // longest time without a request; default 10 min
-	MaxPending          int           // connections that have not logged in; one more displaces the oldest; default: the half of MaxConnections, or 100
+	MaxPending          int           // connections that have not logged in; one more displaces the oldest of the address that has most; default: the half of MaxConnections, or 100
 	Handshakes          int           // TLS handshakes that compute at a time; default: half of the processors, at least 1
 	HandshakeTimeout    time.Duration // longest time from connect to login; default 30 s
 	TLSTimeout          time.Duration // longest time of a TLS handshake, part of HandshakeTimeout; default 10 s

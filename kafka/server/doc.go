@@ -24,12 +24,15 @@
 // must get there within Config.HandshakeTimeout.
 //
 // SV8: who does not log in keeps nobody out: TLS handshakes compute in Config.Handshakes slots, which none holds while it waits for its
-// peer, and of the connections that have not logged in the oldest goes when there are more than Config.MaxPending.
+// peer; and when more than Config.MaxPending connections have not logged in, one of them goes.
+// SV9: who comes in numbers has only itself in its way. Addresses take turns at those slots, whatever each has waiting. A connection that has
+// not logged in goes only if no other address has more of them than its own, and is the oldest there; between addresses that have as
+// many, the oldest goes. A /64 of IPv6 is one address here. What is kept about an address ends with its last connection.
 //
 // Lock order: Server.mu, then Conn.mu. No lock is held over IO, nor over a call of the Handler, but for that of gathered, as
 // package tls holds its own over what it writes.
 //
 // Files: config.go, server.go (listeners, limits, shutdown), conn.go (one connection, reading), part.go (its end), tls.go (handshakes),
-// gather.go (writing over TLS), pending.go (connections before login), request.go (replies, in order), outbox.go (encoding and writing),
-// metrics.go, gate.go (log throttling), filter.go (who may connect).
+// turns.go (whose handshake is next), gather.go (writing over TLS), pending.go (connections before login), request.go (replies, in
+// order), outbox.go (encoding and writing), metrics.go, gate.go (log throttling), filter.go (who may connect).
 package server

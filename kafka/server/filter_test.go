@@ -85,6 +85,11 @@ func TestFilter(t *testing.T) {
 	again := r.dial()
 	again.send(3, 1, 1, "z")
 	again.expect(1, "z")
+	eventually(t, "those that were cut are forgotten", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.conns) == 1
+	})
 	if n := s.Recheck(func(*Conn) error { return errClosedDoor }); n != 1 {
 		t.Errorf("%d were cut that another refuses", n)
 	}

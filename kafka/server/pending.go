@@ -1,62 +1,145 @@
 package server
 
 import (
+	"container/heap"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"time"
 )
 
-// pending are the connections that have not logged in, the oldest first: a list through the connections themselves. Guarded by Server.mu.
+// placeOf is what counts as one address: a host with IPv6 has a /64 of its own. All connections without an address are of one place.
+func placeOf(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.WithZone("").Prefix(bits) // the zero Prefix without an address
+	return p
+}
+
+// pending are the connections that have not logged in, by where they come from. Guarded by Server.mu.
 type pending struct {
+	n      int // connections
+	of     map[netip.Prefix]*crowd
+	crowds crowds // the same; a heap
+}
+
+// crowd are the connections of one place, the oldest first: a list through the connections themselves. It is never empty.
+type crowd struct {
+	place       netip.Prefix
 	first, last *Conn
 	n           int
+	at          int // in the heap
 }
 
 // links is a connection's place in the list.
 type links struct {
 	before, after *Conn
-	in            bool
+	crowd         *crowd // nil: it is in none
 }
 
+func newPending() pending { return pending{of: make(map[netip.Prefix]*crowd)} }
+
 func (p *pending) add(c *Conn) {
-	c.links = links{before: p.last, in: true}
-	if p.last != nil {
-		p.last.links.after = c
+	place := placeOf(c.ip)
+	g, known := p.of[place]
+	if !known {
+		g = &crowd{place: place, first: c}
+		p.of[place] = g
 	} else {
-		p.first = c
+		g.last.links.after = c
 	}
-	p.last = c
+	c.links = links{before: g.last, crowd: g}
+	g.last = c
+	g.n++
 	p.n++
+	if known {
+		heap.Fix(&p.crowds, g.at)
+	} else {
+		heap.Push(&p.crowds, g)
+	}
 }
 
 func (p *pending) remove(c *Conn) {
-	if !c.links.in {
+	l := c.links
+	if l.crowd == nil {
 		return
 	}
-	if l := c.links; l.before != nil {
+	g := l.crowd
+	if l.before != nil {
 		l.before.links.after = l.after
 	} else {
-		p.first = l.after
+		g.first = l.after
 	}
-	if l := c.links; l.after != nil {
+	if l.after != nil {
 		l.after.links.before = l.before
 	} else {
-		p.last = l.before
+		g.last = l.before
 	}
 	c.links = links{}
+	g.n--
 	p.n--
+	if g.n > 0 {
+		heap.Fix(&p.crowds, g.at)
+		return
+	}
+	heap.Remove(&p.crowds, g.at)
+	delete(p.of, g.place)
 }
 
-// arrived puts a new connection among those that have not logged in, and returns one that has to go for it: the one that has
-// been trying for longest. Who means to log in does so in a moment, so a flood of others displaces mostly itself.
+// loser is the connection that has to go for others: the oldest of the place that has most, and where several have as many, the oldest of
+// theirs. nil: there is none.
+func (p *pending) loser() *Conn {
+	if len(p.crowds) == 0 {
+		return nil
+	}
+	return p.crowds[0].first
+}
+
+// crowds is a heap by who has to give up a connection first.
+type crowds []*crowd
+
+func (h crowds) Len() int { return len(h) }
+
+func (h crowds) Less(i, j int) bool {
+	if h[i].n != h[j].n {
+		return h[i].n > h[j].n
+	}
+	return h[i].first.id < h[j].first.id
+}
+
+func (h crowds) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (h *crowds) Push(x any) {
+	g := x.(*crowd)
+	g.at = len(*h)
+	*h = append(*h, g)
+}
+
+// Pop implements heap.Interface.
+func (h *crowds) Pop() any {
+	last := len(*h) - 1
+	g := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return g
+}
+
+// arrived puts a new connection among those that have not logged in, and returns one that has to go for it. Who means to log in does
+// so in a moment, so a flood displaces mostly itself, and one that comes from few places displaces nobody else (SV9).
 func (s *Server) arrived(c *Conn) (displaced *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pending.n >= s.cfg.MaxPending {
-		displaced = s.pending.first
+	s.pending.add(c)
+	if s.pending.n > s.cfg.MaxPending {
+		displaced = s.pending.loser()
 		s.pending.remove(displaced)
 	}
-	s.pending.add(c)
 	return displaced
 }
 

@@ -45,7 +45,7 @@ type Server struct {
 	budget  *limit.Budget
 	waiting atomic.Int32 // connections that wait for the budget
 
-	handshakes chan struct{} // holds a token for each that computes
+	handshakes *turns // for what TLS handshakes compute
 
 	outbox  sync.Pool // of *outbox: what writes need, lent for the time of a write
 	bad     gate
@@ -73,8 +73,9 @@ func New(cfg Config, h Handler, w World) (*Server, error) {
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*Conn]struct{}),
 		perIP:     make(map[netip.Addr]int),
+		pending:   newPending(),
 
-		handshakes: make(chan struct{}, cfg.Handshakes),
+		handshakes: newTurns(cfg.Handshakes),
 	}
 	s.outbox.New = func() any { return new(outbox) }
 	return s, nil

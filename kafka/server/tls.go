@@ -6,12 +6,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 )
 
 // NewTLSListener wraps a listener for Serve whose connections speak TLS by cfg. Unlike with a listener of package tls, handshakes are
-// paced: only Config.Handshakes of them compute at a time, so a flood of them leaves the processors to who is logged in.
+// paced: only Config.Handshakes of them compute at a time, and addresses take turns, so a flood of them leaves the processors to who is
+// logged in, and to the handshakes of others.
 func NewTLSListener(ln net.Listener, cfg *tls.Config) net.Listener {
 	return &tlsListener{Listener: ln, cfg: cfg}
 }
@@ -42,7 +44,8 @@ type pacedConn struct {
 	out gathered
 
 	// Of the goroutine that does the handshake; nobody else uses the connection meanwhile.
-	slots chan struct{}   // of the server
+	slots *turns          // of the server
+	place netip.Prefix    // that the peer comes from
 	ctx   context.Context //nolint:containedctx // bounds the handshake, whose reads and writes have none of their own
 	holds bool
 }
@@ -74,19 +77,15 @@ func (p *pacedConn) Write(b []byte) (int, error) {
 }
 
 func (p *pacedConn) acquire() error {
-	select {
-	case p.slots <- struct{}{}:
-		p.holds = true
-		return nil
-	case <-p.ctx.Done():
-		return fmt.Errorf("wait to compute the handshake: %w", p.ctx.Err())
-	}
+	err := p.slots.acquire(p.ctx, p.place)
+	p.holds = err == nil
+	return err
 }
 
 func (p *pacedConn) release() {
 	if p.holds {
 		p.holds = false
-		<-p.slots
+		p.slots.release()
 	}
 }
 
@@ -100,7 +99,7 @@ func (c *Conn) handshake() error {
 	defer cancel()
 	paced := c.paced
 	if paced != nil {
-		paced.slots, paced.ctx = c.srv.handshakes, ctx
+		paced.slots, paced.place, paced.ctx = c.srv.handshakes, placeOf(c.ip), ctx
 	}
 	err := t.HandshakeContext(ctx)
 	if paced != nil {
