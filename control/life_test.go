@@ -220,9 +220,20 @@ func inFarm(t *testing.T, do func(t *testing.T, ctx context.Context, store kv.KV
 // settle runs a control plane until no cluster has an operation under way, or until its k-th write, and says whether it came to that.
 func settle(t *testing.T, store kv.KV, k int, applies bool, begin func(context.Context, *control.Plane)) (cutOff bool) {
 	t.Helper()
+	return settleBy(t, store, options(), k, applies, begin)
+}
+
+// settleWith is settle for a control plane with other options.
+func settleWith(t *testing.T, store kv.KV, o control.Options, begin func(context.Context, *control.Plane)) {
+	t.Helper()
+	settleBy(t, store, o, never, true, begin)
+}
+
+func settleBy(t *testing.T, store kv.KV, o control.Options, k int, applies bool, begin func(context.Context, *control.Plane)) (cutOff bool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	plane := managedPlane(&cut{KV: store, left: k, applies: applies, stop: cancel})
+	plane := newPlane(&cut{KV: store, left: k, applies: applies, stop: cancel}).With(o)
 	begin(ctx, plane)
 	done := make(chan error, 1)
 	go func() { done <- plane.Run(ctx) }()
@@ -234,7 +245,7 @@ func settle(t *testing.T, store kv.KV, k int, applies bool, begin func(context.C
 		})
 	}
 	for ctx.Err() == nil && !idle() {
-		time.Sleep(10 * time.Millisecond) // of synctest's time
+		time.Sleep(200 * time.Millisecond) // of synctest's time
 	}
 	synctest.Wait()
 	cutOff = ctx.Err() != nil
