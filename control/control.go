@@ -405,8 +405,9 @@ func (p *Plane) swap(ctx context.Context, c Cluster, rev int64, cond []kv.Cond, 
 }
 
 // edit changes a spec, by compare-and-swap and only where it differs (C2). A
-// spec that is missing is made where create says so, and left alone otherwise.
-func (p *Plane) edit(ctx context.Context, key string, create bool, change func(*engine.NodeSpec)) error {
+// spec that is missing is made where create says so, and left alone otherwise. With a guard it returns kv.ErrConflict where that does
+// not hold, or somebody else has changed the spec meanwhile.
+func (p *Plane) edit(ctx context.Context, key string, create bool, change func(*engine.NodeSpec), guard ...kv.Cond) error {
 	for {
 		item, err := p.store.Get(ctx, key)
 		missing := errors.Is(err, kv.ErrNotFound)
@@ -430,8 +431,8 @@ func (p *Plane) edit(ctx context.Context, key string, create bool, change func(*
 		if bytes.Equal(b, item.Value) {
 			return nil
 		}
-		_, err = p.store.Txn(ctx, []kv.Cond{kv.ModRevEquals(key, item.ModRev)}, []kv.Op{kv.Put(key, b)})
-		if !errors.Is(err, kv.ErrConflict) {
+		_, err = p.store.Txn(ctx, append(guard[:len(guard):len(guard)], kv.ModRevEquals(key, item.ModRev)), []kv.Op{kv.Put(key, b)})
+		if len(guard) > 0 || !errors.Is(err, kv.ErrConflict) {
 			if err != nil {
 				err = fmt.Errorf("save node %s: %w", key, err)
 			}

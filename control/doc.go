@@ -45,7 +45,7 @@
 //	C13 Settings change by one way, an operation that is Done (or Ensure), and Version grows with each change.
 //	C14 The spec of a broker moves to another host in one transaction, which leaves the old host's agent the order to stop it and delete
 //	    its data. Only a broker whose log is in the object store moves, and only when its host has had no agent for a while. What the
-//	    old process, if it still runs, may do is bounded by the seal of its log: see docs/decisions/0016, and place.go's heir.
+//	    old process, if it still runs, may do is bounded by the seal of its log: see docs/decisions/0016, and rehome in reconcile.go.
 //	C15 A mend changes a spec only while no operation is under way: it compares the cluster's record too.
 //	C16 One process at a time does operations; the others wait for PlaneKey. What the former one was at is gone on with (C4).
 //

@@ -89,7 +89,8 @@ type Managed struct {
 	Fault    Fault     `json:"fault,omitzero"`    // why the phase is Broken, or what the last operation failed of
 	Settings Settings  `json:"settings,omitzero"` // as they are; those of an operation under way stand in its record
 
-	Tags map[string]string `json:"tags,omitempty"` // that it was made with
+	Tags  map[string]string `json:"tags,omitempty"`  // that it was made with
+	Drift []Fault           `json:"drift,omitempty"` // the last specs that differed from the record and were mended, the latest last
 }
 
 // Fault is a code for programs and a sentence for people.

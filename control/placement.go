@@ -417,19 +417,24 @@ func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.No
 		return nil, nil, err
 	}
 	if c.Listen == "" {
-		for i := range hosts {
-			if hosts[i].Ports == (engine.Ports{}) {
-				hosts[i].Ports = p.options.Ports
-			}
-		}
+		p.lendPorts(hosts)
 	}
 	specs, err = c.Place(hosts, there)
 	return specs, there, err
 }
 
+// lendPorts gives hosts that were told no range the one that clusters without a numbering of their own need.
+func (p *Plane) lendPorts(hosts []engine.Host) {
+	for i := range hosts {
+		if hosts[i].Ports == (engine.Ports{}) {
+			hosts[i].Ports = p.options.Ports
+		}
+	}
+}
+
 // arrange writes the specs of a cluster's brokers as they are to be; those that are missing only where create says so. With tidy it
-// removes those that the cluster does not explain.
-func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bool, tidy bool) error {
+// removes those that the cluster does not explain. It returns kv.ErrConflict where a guard does not hold (any more).
+func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bool, tidy bool, guard ...kv.Cond) error {
 	for {
 		specs, there, rev, err := p.placedAt(ctx, c)
 		if err != nil {
@@ -438,25 +443,25 @@ func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bo
 		if c.Log != "object" && slices.ContainsFunc(specs, func(s engine.NodeSpec) bool { return s.Host != specs[0].Host }) {
 			p.log.Warn("brokers on several hosts keep their logs there: while a host is away, its partitions are too", "cluster", c.Name)
 		}
-		err = p.write(ctx, rev, specs, there, create)
-		if errors.Is(err, kv.ErrConflict) {
+		err = p.write(ctx, rev, specs, there, create, guard)
+		if errors.Is(err, kv.ErrConflict) && len(guard) == 0 {
 			continue // somebody else has given addresses out
 		}
 		if err != nil || !tidy {
 			return err
 		}
-		return p.tidy(ctx, c, specs, there)
+		return p.tidy(ctx, c, specs, there, guard)
 	}
 }
 
 // write writes those specs that are new in one transaction, if nobody has given out addresses since rev, and brings the others to what
 // they shall be.
-func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.NodeSpec, create func(id int32) bool) error {
+func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.NodeSpec, create func(id int32) bool, guard []kv.Cond) error {
 	var cond []kv.Cond
 	var ops []kv.Op
 	for _, s := range specs {
 		if slices.ContainsFunc(there, func(o engine.NodeSpec) bool { return o.Key() == s.Key() }) {
-			if err := p.place(ctx, s); err != nil {
+			if err := p.place(ctx, s, guard); err != nil {
 				return err
 			}
 		} else if create(s.ID) {
@@ -470,7 +475,7 @@ func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.Node
 	if len(ops) == 0 {
 		return nil
 	}
-	cond, ops = append(cond, kv.ModRevEquals(placementKey, rev)), append(ops, kv.Put(placementKey, []byte(specs[0].Cluster)))
+	cond, ops = append(append(cond, guard...), kv.ModRevEquals(placementKey, rev)), append(ops, kv.Put(placementKey, []byte(specs[0].Cluster)))
 	if _, err := p.store.Txn(ctx, cond, ops); err != nil {
 		return fmt.Errorf("place nodes of %s: %w", specs[0].Cluster, err)
 	}
@@ -491,7 +496,7 @@ func (p *Plane) placedAt(ctx context.Context, c Cluster) (specs, there []engine.
 }
 
 // tidy removes specs that the cluster does not explain (C1).
-func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeSpec) error {
+func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeSpec, guard []kv.Cond) error {
 	wanted := make(map[string]bool, len(specs))
 	for _, s := range specs {
 		wanted[s.Key()] = true
@@ -500,7 +505,7 @@ func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeS
 		if s.Cluster != c.Name || s.Moved || wanted[s.Key()] {
 			continue
 		}
-		if _, err := p.store.Txn(ctx, nil, []kv.Op{kv.Delete(s.Key())}); err != nil {
+		if _, err := p.store.Txn(ctx, guard, []kv.Op{kv.Delete(s.Key())}); err != nil {
 			return fmt.Errorf("remove node %s: %w", s.Key(), err)
 		}
 	}
@@ -508,10 +513,10 @@ func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeS
 }
 
 // place writes the spec of a node that there is. What an operation has written into it stays.
-func (p *Plane) place(ctx context.Context, s engine.NodeSpec) error {
+func (p *Plane) place(ctx context.Context, s engine.NodeSpec, guard []kv.Cond) error {
 	return p.edit(ctx, s.Key(), false, func(old *engine.NodeSpec) {
 		s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
 		s.Purge, s.Moved = old.Purge, old.Moved
 		*old = s
-	})
+	}, guard...)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"millrace/base/kv"
-	"millrace/engine"
 )
 
 // retryPause is before the runner tries again what the store refused.
@@ -20,12 +19,12 @@ const retryPause = time.Second
 var errRefused = errors.New("given up")
 
 // Run does the operations of all clusters, those first that an earlier control
-// plane began, until ctx ends, and gives brokers other addresses when their host
-// joins with another. It returns when what it does has been put aside.
+// plane began, until ctx ends, and keeps what is there as the records say: see
+// reconcile. It returns when what it does has been put aside.
 func (p *Plane) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	defer wait.Wait()
-	wait.Go(func() { p.followHosts(ctx) })
+	wait.Go(func() { p.reconcile(ctx) })
 	kicks := map[string]chan struct{}{} // by cluster; of this goroutine
 	kick := func(item kv.Item) {
 		name := strings.TrimPrefix(item.Key, clusterPrefix)
@@ -53,47 +52,6 @@ func (p *Plane) Run(ctx context.Context) error {
 		p.log.Warn("clusters could not be read, trying again", "err", err)
 		pause(ctx, retryPause)
 	}
-}
-
-// followHosts settles the addresses of brokers whenever a host joins.
-func (p *Plane) followHosts(ctx context.Context) {
-	reset := func([]kv.Item, int64) error { return p.readdress(ctx) }
-	change := func(e kv.Event) error {
-		if e.Type != kv.EventPut {
-			return nil
-		}
-		return p.readdress(ctx)
-	}
-	for ctx.Err() == nil {
-		if err := kv.Follow(ctx, p.store, engine.HostPrefix, reset, change); ctx.Err() == nil {
-			p.log.Warn("addresses of brokers could not be settled, trying again", "err", err)
-			pause(ctx, retryPause)
-		}
-	}
-}
-
-// readdress writes the addresses of all brokers that there are. Those of a cluster with an operation under way wait for the next host.
-func (p *Plane) readdress(ctx context.Context) error {
-	items, _, err := p.store.List(ctx, clusterPrefix)
-	if err != nil {
-		return fmt.Errorf("list clusters: %w", err)
-	}
-	for _, item := range items {
-		c, err := p.Cluster(ctx, strings.TrimPrefix(item.Key, clusterPrefix))
-		switch {
-		case errors.Is(err, ErrNoCluster) || err == nil && c.Operation != 0:
-			continue
-		case err != nil:
-			return err
-		}
-		err = p.arrange(ctx, c, func(int32) bool { return false }, false)
-		if errors.Is(err, ErrSpec) {
-			p.log.Error("brokers find no address", "cluster", c.Name, "err", err)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -129,5 +129,3 @@ func (r *run) configure(ctx context.Context) error {
 	}
 	return err
 }
-
-func (r *run) replace(context.Context) error { return nil }
