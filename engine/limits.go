@@ -112,7 +112,7 @@ type Load struct {
 	In          float64 `json:"in"`          // bytes per second since the report before, that clients tried to produce
 	Out         float64 `json:"out"`         // likewise, fetched
 	Requests    float64 `json:"requests"`    // likewise, per second
-	Throttled   float64 `json:"throttled"`   // part of the time, 0 to 1, in which a limit of the broker held clients back
+	Throttled   int64   `json:"throttled"`   // how often since then clients were told to wait by a limit of the broker
 	Connections int     `json:"connections"` // of clients, open
 	Partitions  int     `json:"partitions"`  // that the broker owns, without internal topics
 }

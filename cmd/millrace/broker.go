@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -51,6 +52,8 @@ type brokerConfig struct {
 	rights    rightsConfig
 
 	maxConnections, maxConnectionsPerIP int
+
+	limits string // as engine.FormatLimits writes them
 }
 
 func (a *app) brokerCommand() *cobra.Command {
@@ -83,6 +86,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.Int64Var(&cfg.memory, "memory", node.DefaultMemory, "bytes of memory to stay within")
 	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for other brokers to take over; 0: not at all")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	flags.StringVar(&cfg.limits, "limits", "", "what clients are held to, as the agent writes it; empty: nothing")
 	flags.StringVar(&cfg.listeners, "listeners", "", "all listeners, as the agent writes them; empty: PLAINTEXT at --listen")
 	flags.BoolVar(&cfg.authorize, "authorize", false, "ask what everybody may do")
 	flags.BoolVar(&cfg.encrypt, "encrypt", false, "encrypt what is kept")
@@ -143,6 +147,9 @@ func (c *brokerConfig) validate() error {
 	}
 	if _, err := c.ways(); err != nil {
 		faults = append(faults, fmt.Errorf("--listeners: %w", err))
+	}
+	if _, err := engine.ParseLimits(c.limits); err != nil {
+		faults = append(faults, fmt.Errorf("--limits: %w", err))
 	}
 	faults = append(faults, c.rights.validate()...)
 	if c.listeners != "" && c.kms == "" {
@@ -240,6 +247,13 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 	if err != nil {
 		return err
 	}
+	limits, err := engine.ParseLimits(cfg.limits)
+	if err != nil {
+		return err
+	}
+	if n := limits.CPUs; n > 0 && n < runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
+	}
 	secure, endSecurity, err := cfg.secure(ctx, ways, stores.kv, fs, log)
 	if err != nil {
 		return err
@@ -264,6 +278,7 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 
 		Metrics:             cfg.metrics,
 		DrainTimeout:        cfg.drain,
+		Limits:              limits,
 		MaxConnections:      cfg.maxConnections,
 		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
 	}, world)

@@ -94,9 +94,11 @@ func (a *API) produce(ctx context.Context, r *server.Request) {
 // throttle mutes the connection if the request goes beyond its client's quotas: now, not with the answer, since the next
 // request is read before that.
 func (p *produceCall) throttle(q *quota.Client) {
-	wait := q.Record(quota.Produce, float64(p.r.Size()))
+	wait := max(q.Record(quota.Produce, float64(p.r.Size())), p.api.wholeOf(p.r.Conn).Sent(p.r.Size()))
 	if p.acks != 0 {
 		wait = max(wait, p.api.spent(p.r, q, 0))
+	} else {
+		wait = max(wait, p.api.wholeOf(p.r.Conn).Asked())
 	}
 	p.r.Conn.Mute(wait)
 	p.resp.ThrottleMillis = int32(wait.Milliseconds())
@@ -198,6 +200,9 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 	p, code := a.find(slot.topic, in.Index)
 	if code == kerr.None && slot.call.r.Header.Version < 7 && isZstd(in.Records) {
 		code = kerr.UnsupportedCompressionType
+	}
+	if code == kerr.None && a.tooLarge(slot.call.r.Conn, in.Records) {
+		code = kerr.MessageTooLarge
 	}
 	if code != kerr.None {
 		slot.complete(partition.Appended{BaseOffset: -1, LogAppendTime: -1, LogStart: -1, Err: code})

@@ -97,7 +97,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	}
 	c := a.callerOf(r)
 	f.listener = c.listener()
-	f.limit = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch))
+	f.limit = min(a.fetchLimit(req), c.quotas.Most(quota.Fetch), a.wholeOf(r.Conn).Most())
 	req.MinBytes = min(req.MinBytes, int32(f.limit))
 	results, throttle := f.gather(ctx, c, req, plan.Parts)
 	wait, withheld := f.throttle(r, c.quotas, &plan, results)
@@ -125,7 +125,8 @@ const (
 // throttle records what the answer takes of its client's quotas. An answer that goes beyond them is withheld: the client
 // gets an empty one, and the session stays as it is.
 func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *session.Plan, results []fetchResult) (wait time.Duration, withheld bool) {
-	if !q.Limited(quota.Fetch) && !q.Limited(quota.Request) {
+	whole := f.api.wholeOf(r.Conn)
+	if !q.Limited(quota.Fetch) && !q.Limited(quota.Request) && whole == nil {
 		return 0, false
 	}
 	size := fetchHeadBytes
@@ -135,9 +136,17 @@ func (f *fetchReply) throttle(r *server.Request, q *quota.Client, plan *session.
 		}
 	}
 	wait, withheld = q.Offer(quota.Fetch, float64(size))
+	if !withheld {
+		var more time.Duration
+		if more, withheld = whole.Offer(size); withheld {
+			q.Withdraw(quota.Fetch, float64(size))
+		}
+		wait = max(wait, more)
+	}
 	spent := f.api.spent(r, q, f.waited)
 	if spent > 0 && !withheld {
 		q.Withdraw(quota.Fetch, float64(size))
+		whole.Withdraw(size)
 		withheld = true
 	}
 	return max(wait, spent), withheld

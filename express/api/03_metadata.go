@@ -144,7 +144,7 @@ func (m *metadataQuery) create(ctx context.Context, name string) (*catalog.Topic
 		t, err := a.consumerOffsets(ctx)
 		return t, a.code(err)
 	}
-	t, err := a.catalog.CreateTopic(ctx, catalog.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1})
+	t, err := m.createBounded(ctx, catalog.NewTopic{Name: name, Partitions: -1, ReplicationFactor: -1})
 	a.recordAdmin(m.caller, change{resource: "topic/" + name, after: told.Topic(t), err: err})
 	if errors.Is(err, catalog.ErrTopicExists) || errors.Is(err, catalog.ErrUnavailable) {
 		return nil, kerr.LeaderNotAvailable // somebody else is creating it, or we will: the client asks again

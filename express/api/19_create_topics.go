@@ -38,7 +38,7 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
 	}
-	quota := &mutations{quotas: c.quotas, strict: req.Version >= 6}
+	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 6}
 	partitions := 0
 	for i := range req.Topics {
 		in := &req.Topics[i]
@@ -82,7 +82,7 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	if err == nil {
 		var n catalog.NewTopic
 		if n, err = newTopic(req, in); err == nil {
-			t, err = a.createWithin(ctx, quota, n)
+			t, err = a.createWithin(ctx, c, quota, n)
 		}
 		if !req.ValidateOnly {
 			a.recordAdmin(c, change{resource: "topic/" + in.Topic, after: told.Topic(t), err: err})
@@ -105,13 +105,16 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	return out
 }
 
-// createWithin creates a topic if the quota allows for its partitions.
-func (a *API) createWithin(ctx context.Context, quota *mutations, n catalog.NewTopic) (*catalog.Topic, error) {
-	if quota.limited() {
+// createWithin creates a topic if there is room for its partitions, and the quota allows for them.
+func (a *API) createWithin(ctx context.Context, c caller, quota *mutations, n catalog.NewTopic) (*catalog.Topic, error) {
+	if a.bounded(quota) {
 		check := n
 		check.ValidateOnly = true
 		t, err := a.catalog.CreateTopic(ctx, check)
 		if err != nil {
+			return nil, err
+		}
+		if err := a.roomFor(c.conn, len(t.Partitions), t.ReplicationFactor); err != nil {
 			return nil, err
 		}
 		if err := quota.take(len(t.Partitions)); err != nil {

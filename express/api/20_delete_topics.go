@@ -26,7 +26,7 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
 	resp := kmsg.NewPtrDeleteTopicsResponse()
-	quota := &mutations{quotas: c.quotas, strict: req.Version >= 5}
+	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 5}
 	type key struct {
 		name string
 		id   topic.ID

@@ -16,7 +16,7 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
 	resp := kmsg.NewPtrCreatePartitionsResponse()
-	quota := &mutations{quotas: c.quotas, strict: req.Version >= 3}
+	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 3}
 	mentions := make(map[string]int, len(req.Topics))
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
@@ -55,11 +55,14 @@ func (a *API) addPartitions(ctx context.Context, c caller, quota *mutations, in 
 			assignment = append(assignment, r.Replicas)
 		}
 	}
-	if quota.limited() {
+	if a.bounded(quota) {
 		if err := a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, true); err != nil {
 			return err
 		}
 		if t, ok := a.catalog.Topic(in.Topic); ok {
+			if err := a.roomFor(c.conn, int(in.Count)-len(t.Partitions), t.ReplicationFactor); err != nil {
+				return err
+			}
 			if err := quota.take(int(in.Count) - len(t.Partitions)); err != nil {
 				return err
 			}

@@ -48,6 +48,7 @@ func (a *API) shareFetch(ctx context.Context, r *server.Request) {
 	if n := f.chain.Len(); n > 0 && s.caller.quotas.Limited(quota.Fetch) {
 		throttle = max(throttle, s.caller.quotas.Record(quota.Fetch, float64(n)))
 	}
+	throttle = max(throttle, a.wholeOf(r.Conn).Fetched(f.chain.Len()))
 	s.resp.ThrottleMillis = int32(throttle.Milliseconds())
 	a.noteRead(s.caller, f.chain.Len())
 	s.send(r, throttle)
@@ -190,7 +191,7 @@ func (s *shareFetching) fetch(ctx context.Context, who sharing.Member, parts []t
 			wait = 0
 		}
 	}
-	limit := min(s.api.fetchLimit(&kmsg.FetchRequest{MaxBytes: s.req.MaxBytes}), s.caller.quotas.Most(quota.Fetch))
+	limit := min(s.api.fetchLimit(&kmsg.FetchRequest{MaxBytes: s.req.MaxBytes}), s.caller.quotas.Most(quota.Fetch), s.api.wholeOf(s.caller.conn).Most())
 	got := s.api.world.Sharing.Fetch(ctx, sharing.Fetch{
 		Member: who, Parts: served, Wait: wait, MinBytes: min(int(s.req.MinBytes), limit), MaxBytes: limit,
 		MaxRecords: int(s.req.MaxRecords), RecordLimit: s.req.ShareAcquireMode == recordLimit, BatchSize: max(int(s.req.BatchSize), 1),

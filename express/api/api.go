@@ -44,6 +44,8 @@ type Config struct {
 	MaxParkedFetches int
 	// LogDir is the directory that DescribeLogDirs names; default "express".
 	LogDir string
+	// Limits are what all clients together are held to.
+	Limits quota.Limits
 }
 
 // ErrConfig is returned by New for a field out of bounds.
@@ -120,6 +122,7 @@ type API struct {
 	parked   chan struct{} // holds a token for each fetch that waits
 	sessions *session.Sessions
 	quotas   *quota.Manager
+	whole    *quota.Whole // of all clients; nil: they are held to nothing
 	metrics  Metrics
 	produces sync.Pool // of *produceCall
 	fetches  sync.Pool // of *fetchReply
@@ -158,6 +161,7 @@ func New(cfg Config, w World) (*API, error) {
 		parked:   make(chan struct{}, cfg.MaxParkedFetches),
 		sessions: session.New(w.Clock, w.Catalog.BrokerSettings().FetchSessionSlots),
 		quotas:   quota.New(w.Clock, w.Catalog.Quotas),
+		whole:    quota.NewWhole(cfg.Limits, w.Clock),
 	}
 	a.produces.New = func() any { return newProduceCall() }
 	a.fetches.New = func() any { return new(fetchReply) }
@@ -190,16 +194,21 @@ func (a *API) Connected(ctx context.Context, c *server.Conn) error {
 	if err := a.admitConnection(ctx, c); err != nil {
 		return err
 	}
+	if err := a.enter(ctx, c); err != nil {
+		return err
+	}
 	session, err := a.world.Door.Connected(c, a.world.Listener(c.Listener()))
 	if err != nil {
+		a.leave(c)
 		return fmt.Errorf("api: %w", err)
 	}
 	c.SetSession(&peer{quotas: a.quotas.Client(), login: session, address: addressOf(c.RemoteAddr())})
 	return nil
 }
 
-// Disconnected ends what belongs to a connection: a share session.
+// Disconnected ends what belongs to a connection: a share session, its place.
 func (a *API) Disconnected(c *server.Conn) {
+	a.leave(c)
 	if a.world.Sharing != nil {
 		a.world.Sharing.Disconnected(c.ID())
 	}

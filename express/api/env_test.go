@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -77,6 +78,7 @@ type options struct {
 	keys       login.Keys  // with it, or with mechanisms, there is a door
 	mechanisms []identity.Mechanism
 	maxReauth  time.Duration
+	listener   string // by which everybody comes; "": catalog.Client
 }
 
 const selfID = 1
@@ -144,7 +146,7 @@ func newEnv(t testing.TB, o options) *env {
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ctx, catalog.Client, ln) }()
+	go func() { served <- srv.Serve(ctx, cmp.Or(o.listener, catalog.Client), ln) }()
 	t.Cleanup(func() {
 		stop, done := context.WithTimeout(context.Background(), 10*time.Second)
 		defer done()

@@ -27,6 +27,9 @@ func (a *API) Metrics() *Metrics { return &a.metrics }
 // Quotas returns the accounts of clients.
 func (a *API) Quotas() *quota.Manager { return a.quotas }
 
+// Whole returns what all clients together are held to, and have used; nil: they are held to nothing.
+func (a *API) Whole() *quota.Whole { return a.whole }
+
 func (m *Metrics) failed(code kerr.Code) {
 	if at := int(code) + 1; code != kerr.None && at >= 0 && at < codesMost {
 		m.Errors[at].Add(1)

@@ -79,14 +79,18 @@ func (a *API) replyAfter(r *server.Request, q *quota.Client, msg kmsg.Response, 
 
 // spent records the time since the request came, less what it waited, and returns the throttle that follows.
 func (a *API) spent(r *server.Request, q *quota.Client, waited time.Duration) time.Duration {
-	if !q.Limited(quota.Request) || r.Header.Key == int16(kmsg.WriteTxnMarkers) { // which Kafka exempts: others wait for it
+	if r.Header.Key == int16(kmsg.WriteTxnMarkers) { // which Kafka exempts: others wait for it
 		return 0
+	}
+	whole := a.wholeOf(r.Conn).Asked()
+	if !q.Limited(quota.Request) {
+		return whole
 	}
 	d := max(a.world.Clock.Now().Sub(r.Received)-waited, 0)
 	if waits(r.Header.Key) {
 		d = min(d, waitedMost)
 	}
-	return q.Record(quota.Request, 100*d.Seconds())
+	return max(whole, q.Record(quota.Request, 100*d.Seconds()))
 }
 
 // waitedMost is what a request counts at most whose handler waits for others: for members of a group, the log or etcd.
@@ -110,18 +114,25 @@ func waits(key int16) bool {
 // the quota is overdrawn, which clients of older versions do not know.
 type mutations struct {
 	quotas *quota.Client
+	whole  *quota.Whole // of all clients
 	strict bool
 	wait   time.Duration
 }
 
 // limited reports whether there is a quota, so that counting partitions is worth it.
-func (m *mutations) limited() bool { return m.quotas.Limited(quota.Mutation) }
+func (m *mutations) limited() bool { return m.quotas.Limited(quota.Mutation) || m.whole.Changeable() }
 
 // take counts partitions that are about to be created or deleted. The error is THROTTLING_QUOTA_EXCEEDED.
 func (m *mutations) take(partitions int) error {
-	wait, ok := m.quotas.Mutate(partitions, m.strict)
+	wait, ok := m.whole.Change(partitions, m.strict)
 	m.wait = max(m.wait, wait)
 	if !ok {
+		return kerr.ThrottlingQuotaExceeded
+	}
+	wait, ok = m.quotas.Mutate(partitions, m.strict)
+	m.wait = max(m.wait, wait)
+	if !ok {
+		m.whole.Unchange(partitions)
 		return kerr.ThrottlingQuotaExceeded
 	}
 	return nil

@@ -76,6 +76,13 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if s.MaxConnectionsPerIP > 0 {
 		args = append(args, "--max-connections-per-ip", strconv.Itoa(s.MaxConnectionsPerIP))
 	}
+	limits, err := engine.FormatLimits(s.Limits)
+	if err != nil {
+		return "", nil, err
+	}
+	if limits != "" {
+		args = append(args, "--limits", limits)
+	}
 	if s.Metrics != "" {
 		args = append(args, "--metrics", s.Metrics)
 	}

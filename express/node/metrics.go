@@ -33,6 +33,7 @@ type figures struct {
 	api        *api.Metrics
 	logins     *login.Metrics
 	quotas     *quota.Manager
+	whole      *quota.Whole
 	partitions func() int
 	sharing    *sharing.Manager
 	telemetry  *telemetry.Manager
@@ -157,6 +158,9 @@ func (f *figures) throttles(out chan<- prometheus.Metric) {
 		figure(out, counter, "millrace_throttled_total", "How often clients were told to wait, by quota.", float64(times), "quota", name)
 		figure(out, counter, "millrace_throttled_seconds_total", "How long clients were told to wait, by quota.", seconds, "quota", name)
 	}
+	t := f.whole.Traffic()
+	figure(out, counter, "millrace_limited_total", "How often clients were told to wait because all together went beyond a limit of the broker.", float64(t.Throttled))
+	figure(out, counter, "millrace_limited_connections_total", "Connections turned away because the broker had as many as it may.", float64(f.whole.Refused()))
 	figure(out, prometheus.GaugeValue, "millrace_quota_accounts", "Accounts of quotas in use.", float64(f.quotas.Accounts()))
 }
 

@@ -71,6 +71,9 @@ type Config struct {
 	// DrainTimeout bounds how long a stop waits until other brokers have taken over what this one owns; 0: it does not wait.
 	DrainTimeout time.Duration
 
+	// Limits are what all clients together are held to, and how often the broker says what it has to do.
+	Limits engine.Limits
+
 	MaxConnections      int // open at once; 0: one for each 32 KiB of Memory, which is more than an idle one takes
 	MaxConnectionsPerIP int // from one address; 0: as MaxConnections
 }
@@ -152,6 +155,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "drain", Run: func(ctx context.Context) error { return b.drainWhenTold(ctx, w.Drain) }},
 		life.Actor{Name: "controller", Run: controller.New(controller.Config{Takes: cfg.Log == catalog.LogObject}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
+		life.Actor{Name: "load", Run: func(ctx context.Context) error { return b.tellLoads(ctx, cfg, w) }},
 		life.Actor{Name: "guards", Run: b.runGuards},
 		life.Actor{Name: "network", Run: b.network.Run},
 		life.Actor{Name: "private listeners", Run: func(ctx context.Context) error { return b.runPrivate(ctx, cfg, w, doors) }},

@@ -26,6 +26,7 @@ import (
 	"millrace/express/objectlog"
 	"millrace/express/partition"
 	"millrace/express/peer"
+	"millrace/express/quota"
 	"millrace/express/replica"
 	"millrace/express/segment"
 	"millrace/express/sharing"
@@ -82,6 +83,7 @@ type broker struct {
 	audit        *audit.Auditor
 	server       *server.Server
 	figures      *figures
+	traffic      func() quota.Traffic // of clients, where there are limits
 	unfollow     func()
 	endRooms     context.CancelFunc // ends loads, removals and marker writes
 	manifests    *manifest.Store
@@ -401,7 +403,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 			return -1, int64(free)
 		},
 	}
-	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir}, world)
+	a, err := api.New(api.Config{FetchBytes: share.fetches, LogDir: cfg.Dir, Limits: limitsOf(cfg.Limits)}, world)
 	if err != nil {
 		return err
 	}
@@ -411,8 +413,9 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	if err != nil {
 		return err
 	}
+	b.traffic = a.Whole().Traffic
 	b.figures = &figures{
-		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), telemetry: receiver, series: series,
+		server: b.server.Metrics(), api: a.Metrics(), quotas: a.Quotas(), whole: a.Whole(), telemetry: receiver, series: series,
 		logins:     b.guards.door.Metrics(),
 		partitions: func() int { return len(b.registry.All()) }, sharing: b.coordinators.sharing, audit: b.audit.Stats,
 	}

@@ -23,6 +23,15 @@
 // at any time without a difference that could be measured; when all that there may be are in use, newcomers share one.
 // Q4: A Table never changes. A change of quotas is seen by every client with its next recording.
 //
-// A Manager is safe for concurrent use; a Client is its connection's own. Files: entity.go (who a quota is for), table.go
-// (which quota fits, DescribeClientQuotas), alter.go (AlterClientQuotas), manager.go (accounts), rate.go, bucket.go.
+// All clients together are held to the limits of the broker (Whole), beside the quotas of each: in the long run to the sustained rates,
+// at any time to the maximal ones. A broker that was idle goes at its maximum for a minute. The wait that a client is told is until
+// nothing is overdrawn, so each waits for what all have used.
+//
+// Q5: Clients that wait as told use together no more than Max in any second, nor, over any stretch of time, more than Sustained times
+// that stretch and what a minute at Max has beyond Sustained; and in both cases one request of each.
+// Q6: What nodes of the installation do among themselves is not counted, so limits never keep a cluster from running. Who calls sees to it.
+// Q7: Taking from a limit takes no lock and allocates nothing.
+//
+// A Manager and a Whole are safe for concurrent use; a Client is its connection's own. Files: entity.go (who a quota is for), table.go
+// (which quota fits, DescribeClientQuotas), alter.go (AlterClientQuotas), manager.go (accounts), rate.go, bucket.go, whole.go (limits of the broker), pace.go.
 package quota
