@@ -26,7 +26,7 @@ var zones = [...]string{"zone-a", "zone-b", "zone-c"}
 func (c Cluster) Place(hosts []engine.Host, there []engine.NodeSpec) ([]engine.NodeSpec, error) {
 	p := placement{
 		cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{},
-		near: map[string]bool{}, last: map[string]int{}, left: map[string]bool{},
+		near: map[string]bool{}, first: map[string]int{}, left: map[string]bool{},
 	}
 	for _, h := range hosts {
 		if h.Format <= engine.Format {
@@ -72,7 +72,7 @@ type placement struct {
 	ofZone, ofHost map[string]int    // the cluster's brokers
 	all            map[string]int    // nodes of a host, whatever their cluster
 	near           map[string]bool   // addresses of the blocks of what listens, for listeners that it may get
-	last           map[string]int    // highest first port of the cluster's brokers, by host
+	first          map[string]int    // lowest port of the cluster's brokers, by host
 	left           map[string]bool   // keys of specs that wait for their host to come back (C14)
 }
 
@@ -130,7 +130,7 @@ func (p *placement) take(s engine.NodeSpec) {
 			p.near[net.JoinHostPort(host, strconv.Itoa(port))] = true
 		}
 		if s.Cluster == p.cluster.Name {
-			p.last[s.Host] = max(p.last[s.Host], base)
+			p.first[s.Host] = min(cmp.Or(p.first[s.Host], base), base)
 		}
 	}
 	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster) // even where nothing listens there: it is the broker's
@@ -259,8 +259,11 @@ func (p *placement) free(host string, at int) bool {
 // best is the free block that follows those which the cluster has on a host or, for its first there, begins the shortest run that is long
 // enough for the brokers that may come; failing that, the first free one.
 func (p *placement) best(host string, free []int) int {
-	if last := p.last[host]; last != 0 && slices.Contains(free, last+portsPerBroker) {
-		return last + portsPerBroker
+	if first := p.first[host]; first != 0 {
+		if i := slices.IndexFunc(free, func(at int) bool { return at > first }); i >= 0 {
+			return free[i]
+		}
+		return free[0]
 	}
 	need := (p.cluster.Brokers + len(p.hosts) - 1) / len(p.hosts)
 	run := 0

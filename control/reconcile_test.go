@@ -1,0 +1,241 @@
+package control_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"millrace/base/kv"
+	"millrace/control"
+	"millrace/engine"
+)
+
+// joinAt makes the record of a host with an address of its own; its agent acts from then on.
+func (f *farm) joinAt(name string) {
+	b, err := engine.Encode(engine.Host{Format: engine.First, Name: name, Address: "10.0.0." + strings.TrimLeft(name, "hn") + "9"})
+	must(f.t, err)
+	put(f.t, f.store, engine.HostPrefix+name, string(b))
+	f.mu.Lock()
+	f.cut[name] = false
+	f.mu.Unlock()
+	f.look()
+}
+
+// lose takes a host's agent away; its processes run on.
+func (f *farm) lose(name string) {
+	f.mu.Lock()
+	f.cut[name] = true
+	f.mu.Unlock()
+	leave(f.t, f.store, name)
+}
+
+// onHosts begins with a cluster of three brokers on h, n1 and n2; n3 has none.
+func onHosts(t *testing.T, f *farm, log string, o control.Options) {
+	t.Helper()
+	for _, name := range []string{"h", "n1", "n2", "n3"} {
+		f.joinAt(name)
+	}
+	o.Like.Log = log
+	settleWith(t, f.store, o, func(ctx context.Context, p *control.Plane) { create(t, ctx, p, "c", three) })
+}
+
+// during runs a control plane while do is done.
+func during(t *testing.T, store kv.KV, do func(p *control.Plane)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	plane := managedPlane(store)
+	done := make(chan error, 1)
+	go func() { done <- plane.Run(ctx) }()
+	do(plane)
+	synctest.Wait()
+	cancel()
+	must(t, <-done)
+}
+
+func hostsOf(t *testing.T, p *control.Plane) string {
+	t.Helper()
+	nodes, err := p.Nodes(context.Background(), "c")
+	must(t, err)
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.Spec.Host)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestBrokersOfALostHostArePlacedElsewhere(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "object", options())
+		during(t, store, func(p *control.Plane) {
+			before := hostsOf(t, p)
+			nodes, err := p.Nodes(ctx, "c")
+			must(t, err)
+			lost := nodes[1].Spec.Host
+			f.lose(lost)
+			time.Sleep(14 * time.Second)
+			if got := hostsOf(t, p); got != before {
+				t.Errorf("after 14 s: on %s, before on %s", got, before)
+			}
+			time.Sleep(2 * time.Second)
+			if got := hostsOf(t, p); strings.Contains(got, lost) || f.ids("c") != "1 2 3" {
+				t.Errorf("after 16 s: on %s, running %s", got, f.ids("c"))
+			}
+			c, err := p.Cluster(ctx, "c")
+			must(t, err)
+			ops, err := p.OperationsOf(ctx, "c")
+			must(t, err)
+			if last := ops[len(ops)-1]; c.Phase != control.Active || c.Version != 1 || last.Request.Kind != control.Replace || last.State != control.Done {
+				t.Errorf("%+v, %+v", c, last)
+			}
+			f.joinAt(lost)
+			synctest.Wait()
+			time.Sleep(time.Second)
+			items, _, err := store.List(ctx, engine.SpecPrefix(lost))
+			must(t, err)
+			if f.ids("c") != "1 2 3" || len(items) != 0 || len(f.running) != 3 {
+				t.Errorf("when it was back: running %v, %d specs of its", f.running, len(items))
+			}
+		})
+	})
+}
+
+// A plane that dies at any write of a healing is followed by one that ends it.
+func TestHealingAfterACrashAtEveryWrite(t *testing.T) {
+	for k := 1; ; k++ {
+		more := false
+		for _, applies := range []bool{false, true} {
+			inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+				onHosts(t, f, "object", options())
+				nodes, err := managedPlane(store).Nodes(ctx, "c")
+				must(t, err)
+				lost := nodes[2].Spec.Host
+				f.lose(lost)
+				run, stop := context.WithCancel(ctx)
+				plane := newPlane(&cut{KV: store, left: k, applies: applies, stop: stop}).With(options())
+				done := make(chan error, 1)
+				go func() { done <- plane.Run(run) }()
+				time.Sleep(30 * time.Second)
+				more = more || run.Err() != nil
+				stop()
+				must(t, <-done)
+				during(t, store, func(p *control.Plane) {
+					time.Sleep(30 * time.Second)
+					f.joinAt(lost)
+					time.Sleep(time.Second)
+					c, err := p.Cluster(ctx, "c")
+					must(t, err)
+					if strings.Contains(hostsOf(t, p), lost) || f.ids("c") != "1 2 3" || c.Phase != control.Active || len(f.running) != 3 {
+						t.Errorf("cut at write %d (applied %v): on %s, running %s, %+v", k, applies, hostsOf(t, p), f.ids("c"), c)
+					}
+				})
+			})
+		}
+		if !more || t.Failed() {
+			t.Logf("%d writes", k-1)
+			return
+		}
+	}
+}
+
+// Logs on a host's disk stay there, and the cluster says so until the host is back.
+func TestLogsOnFilesAreNotMoved(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "file", options())
+		during(t, store, func(p *control.Plane) {
+			before := hostsOf(t, p)
+			f.lose("n2")
+			time.Sleep(time.Minute)
+			c, err := p.Cluster(ctx, "c")
+			must(t, err)
+			if hostsOf(t, p) != before || c.Fault.Code != "HostLost" || !strings.Contains(c.Fault.Message, "n2") || c.Phase != control.Active {
+				t.Errorf("on %s, before on %s; %+v", hostsOf(t, p), before, c)
+			}
+			f.joinAt("n2")
+			time.Sleep(time.Second)
+			if c, err := p.Cluster(ctx, "c"); err != nil || c.Fault != (control.Fault{}) {
+				t.Errorf("when it was back: %+v, %v", c, err)
+			}
+		})
+	})
+}
+
+// An operation that waits for a host goes on when its brokers are elsewhere.
+func TestHostThatIsLostDuringAnOperation(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "object", options())
+		_, err := managedPlane(store).Begin(ctx, "c", control.Request{Kind: control.Roll})
+		must(t, err)
+		f.lose("n1")
+		during(t, store, func(p *control.Plane) {
+			time.Sleep(2 * time.Minute)
+			ops, err := p.OperationsOf(ctx, "c")
+			must(t, err)
+			if last := ops[len(ops)-1]; last.State != control.Done || last.Request.Kind != control.Roll || f.ids("c") != "1 2 3" {
+				t.Errorf("%+v, running %s", last, f.ids("c"))
+			}
+		})
+	})
+}
+
+func TestDriftIsMendedAndTold(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		settle(t, store, never, true, func(ctx context.Context, p *control.Plane) { create(t, ctx, p, "c", three) })
+		right := specs(t, store)
+		during(t, store, func(p *control.Plane) {
+			wrong := right[0]
+			wrong.Stopped = true
+			b, err := engine.Encode(wrong)
+			must(t, err)
+			put(t, store, wrong.Key(), string(b))
+			f.mu.Lock()
+			delete(f.running, right[1].Key())
+			f.mu.Unlock()
+			stray := right[2]
+			stray.ID, stray.Listen, stray.Stopped = 9, "127.0.0.1:29000", true
+			b, err = engine.Encode(stray)
+			must(t, err)
+			_, err = store.Txn(ctx, nil, []kv.Op{kv.Delete(right[1].Key()), kv.Put(stray.Key(), b)})
+			must(t, err)
+			time.Sleep(time.Second)
+			c, err := p.Cluster(ctx, "c")
+			must(t, err)
+			if got := specs(t, store); string(mustJSON(t, got)) != string(mustJSON(t, right)) || f.ids("c") != "1 2 3" {
+				t.Errorf("running %s by %s", f.ids("c"), mustJSON(t, got))
+			}
+			told := fmt.Sprint(c.Drift)
+			for _, code := range []string{"SpecMissing nodes/h/c/2", "SpecChanged nodes/h/c/1", "SpecUnexplained nodes/h/c/9"} {
+				if !strings.Contains(told, code) || len(c.Drift) > 8 {
+					t.Errorf("told %s, not %s", told, code)
+				}
+			}
+		})
+	})
+}
+
+// While an operation is under way, a spec is its: what looks like drift is left alone.
+func TestOperationsAreNotMended(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		settle(t, store, never, true, func(ctx context.Context, p *control.Plane) { create(t, ctx, p, "c", three) })
+		f.mu.Lock()
+		f.bad = func(s engine.NodeSpec) string {
+			if s.ID == 1 && s.Memory == 2<<30 {
+				return "starts slowly"
+			}
+			return ""
+		}
+		f.mu.Unlock()
+		must(t, updated(ctx, managedPlane(store), func(s *control.Settings) { s.BrokerType = "express.m7g.xlarge" }))
+		during(t, store, func(p *control.Plane) {
+			time.Sleep(time.Minute)
+			c, err := p.Cluster(ctx, "c")
+			must(t, err)
+			if got := specs(t, store); got[0].Memory != 2<<30 || c.Phase != control.Updating || len(c.Drift) != 0 {
+				t.Errorf("%+v, specs %+v", c, got)
+			}
+		})
+		settle(t, store, never, true, func(context.Context, *control.Plane) {})
+	})
+}
