@@ -220,45 +220,18 @@ func TestWrongKeyRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"serve", "--data", dir, "--kafka", s.Bootstrap, "--listen", s.API}
-	kept := func() map[string]string {
-		all := image(t, dir)
-		for path := range all { // etcd's own, which starts and stops, and the lock, which names the process that has it
-			if strings.HasPrefix(path, filepath.Join(dir, "etcd")+"/") || path == filepath.Join(dir, "lock") {
-				delete(all, path)
-			}
-		}
-		return all
-	}
-	refuses := func(what, hint string, args ...string) {
-		t.Helper()
-		before := kept()
-		r := millrace(t, "", args...)
-		if r.code == 0 || !strings.Contains(r.err, hint) {
-			t.Errorf("%s: exit code %d\n%s", what, r.code, r.err)
-		}
-		after := kept()
-		for path := range before {
-			if before[path] != after[path] {
-				t.Errorf("%s: %s was changed", what, path)
-			}
-		}
-		for path := range after {
-			if before[path] == "" {
-				t.Errorf("%s: %s was made", what, path)
-			}
-		}
-	}
+	serving, auditing := refusal{t, dir, args}, refusal{t, dir, []string{"audit", "--offline", "--data", dir}}
 	if err := os.Remove(ring); err != nil {
 		t.Fatal(err)
 	}
-	refuses("no key ring", "key ring: ", args...)
-	refuses("audit without a key ring", "key ring: ", "audit", "--offline", "--data", dir)
+	serving.with("no key ring", "key ring: ")
+	auditing.with("audit without a key ring", "key ring: ")
 	ok(t, "", "kms", "keyring", ring)
 	if err := os.Remove(ring + ".lock"); err != nil {
 		t.Fatal(err)
 	}
-	refuses("another key ring", "not to be unwrapped by this KMS", args...)
-	refuses("audit with another key ring", "not to be unwrapped by this KMS", "audit", "--offline", "--data", dir)
+	serving.with("another key ring", "not to be unwrapped by this KMS")
+	auditing.with("audit with another key ring", "not to be unwrapped by this KMS")
 	if err := os.WriteFile(ring, right, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -121,14 +121,19 @@ func (s secured) iam(opts ...kgo.Opt) *kgo.Client {
 // verb runs millrace with the root key, and returns what it prints.
 func (s secured) verb(args ...string) string {
 	s.t.Helper()
-	id, secret := s.root()
-	cmd := exec.CommandContext(s.t.Context(), harness.MillraceBinary(s.t), args...)
-	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+id, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION=us-east-1", "MILLRACE_CA="+s.ca(), "MILLRACE_API=https://"+s.API)
-	out, err := cmd.CombinedOutput()
+	out, err := s.command(args...).CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("millrace %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// command is millrace with the root key.
+func (s secured) command(args ...string) *exec.Cmd {
+	id, secret := s.root()
+	cmd := exec.CommandContext(s.t.Context(), harness.MillraceBinary(s.t), args...)
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+id, "AWS_SECRET_ACCESS_KEY="+secret, "AWS_REGION=us-east-1", "MILLRACE_CA="+s.ca(), "MILLRACE_API=https://"+s.API)
+	return cmd
 }
 
 // certificate has one issued for a client.
