@@ -72,7 +72,7 @@ type Cluster struct {
 	Auth   string `json:"auth,omitempty"`
 	Region string `json:"region,omitempty"` // AWS region that IAM logins are bound to; "": the cluster offers none. For Ensure as it was
 	// Super are principals who may do everything, as "User:admin", with semicolons between; Mapping is how names in clients' certificates
-	// become principals, as cert.ParseRules reads it. Both count for a broker from its next start on. For Ensure "" is as it was.
+	// become principals, as cert.ParseRules reads it. Both count for a broker from its next start on. For Ensure "" is as it was, and None clears it.
 	Super   string `json:"super_users,omitempty"`
 	Mapping string `json:"principal_mapping,omitempty"`
 	Encrypt bool   `json:"encrypt,omitempty"` // what brokers keep is encrypted. It cannot be changed once the cluster is made
@@ -307,7 +307,7 @@ func merge(old, asked Cluster, idle bool) Cluster {
 		c.Log = old.Log
 	}
 	c.Region = cmp.Or(asked.Region, old.Region)
-	c.Super, c.Mapping = cmp.Or(asked.Super, old.Super), cmp.Or(asked.Mapping, old.Mapping)
+	c.Super, c.Mapping = cleared(asked.Super, old.Super), cleared(asked.Mapping, old.Mapping)
 	if old.Name != "" {
 		c.Encrypt = old.Encrypt // what is in the store is either encrypted or not
 	}
@@ -331,6 +331,17 @@ func merge(old, asked Cluster, idle bool) Cluster {
 		}
 	}
 	return c
+}
+
+// None clears what Ensure would leave as it was: Super and Mapping.
+const None = "none"
+
+// cleared is asked, or what was there where nothing was asked for; nothing for None, which no record holds.
+func cleared(asked, old string) string {
+	if asked == None {
+		return ""
+	}
+	return cmp.Or(asked, old)
 }
 
 // mergeAuth says which logins there are and shall be. They change at once where no broker runs, and otherwise by an operation.

@@ -54,7 +54,7 @@ func (c *brokerConfig) secure(
 		}
 	}()
 	s = node.Secure{Cluster: c.cluster, Region: c.region, Authorize: c.authorize, Super: c.rights.supers()}
-	mapping, err := cert.ParseRules(c.rights.mapping)
+	mapping, err := c.rights.rules()
 	if err != nil {
 		return s, end, err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"millrace/control"
 	"millrace/secure/cert"
 )
 
@@ -15,6 +16,7 @@ type rightsConfig struct {
 	mapping string // as ssl.principal.mapping.rules
 }
 
+// flags adds them; empty says what an empty one stands for, and how it is cleared.
 func (c *rightsConfig) flags(flags *pflag.FlagSet, empty string) {
 	flags.StringVar(&c.super, "super-users", "", "principals who may do everything, as User:admin;User:other; who logged in by IAM has policies instead"+empty)
 	flags.StringVar(&c.mapping, "principal-mapping", "",
@@ -28,14 +30,25 @@ func (c *rightsConfig) validate() (faults []error) {
 			faults = append(faults, fmt.Errorf("--super-users %q: use TYPE:NAME, such as User:admin", name))
 		}
 	}
-	if _, err := cert.ParseRules(c.mapping); err != nil {
+	if _, err := c.rules(); err != nil {
 		faults = append(faults, fmt.Errorf("--principal-mapping: %w", err))
 	}
 	return faults
 }
 
+// rules are how names in certificates become principals; none are DEFAULT.
+func (c *rightsConfig) rules() (cert.Rules, error) {
+	if c.mapping == control.None {
+		return cert.Rules{}, nil
+	}
+	return cert.ParseRules(c.mapping)
+}
+
 // supers are the principals, each by itself.
 func (c *rightsConfig) supers() (names []string) {
+	if c.super == control.None {
+		return nil
+	}
 	for name := range strings.SplitSeq(c.super, ";") {
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)

@@ -52,7 +52,7 @@ func (c *secureConfig) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.public, "public", "", "IP or name of this host at which its brokers listen in public too, 100 ports above; only for those who log in")
 	flags.StringVar(&c.ca.cert, "ca-cert", "", "certificate of a certificate authority to sign with, PEM; empty: one of the installation's own")
 	flags.StringVar(&c.ca.key, "ca-key", "", "its key, PEM")
-	c.rights.flags(flags, "; empty: as the cluster has")
+	c.rights.flags(flags, "; empty: as the cluster has; none: clear it")
 	flags.StringVar(&c.ship, "audit-ship", "", shipUsage)
 	kmsFlag(flags, &c.kms)
 }
