@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,13 +157,19 @@ func (h *Handler) guess(r *http.Request) *room {
 	return h.rooms[0]
 }
 
+// neighbours are where the paths of others begin who share the address: they are signed for the same services.
+func neighbours() []string { return []string{"millrace", "healthz", "readyz", "metrics", "console"} }
+
 // Takes says whether a request is for this Handler, where others share the address: it is signed for one of its services, or asks for
 // something that only they have.
 func (h *Handler) Takes(r *http.Request) bool {
+	first := segments(r.URL.EscapedPath())[0]
+	if slices.Contains(neighbours(), first) {
+		return false
+	}
 	if h.room(sigv4.ServiceOf(r)) != nil || r.Header.Get(headerTarget) != "" {
 		return true
 	}
-	first := segments(r.URL.EscapedPath())[0]
 	for _, s := range h.rooms {
 		if s.Protocol == RestJSON && s.router.root.literal[first] != nil || s.Protocol == Query && first == "" && r.Method == http.MethodPost {
 			return true

@@ -592,6 +592,9 @@ func TestTakes(t *testing.T) {
 	if !w.h.Takes(w.request(ask{method: "GET", target: "/?Action=GetCallerIdentity", service: "sts"})) {
 		t.Error("a signed GET of sts")
 	}
+	if w.h.Takes(w.request(ask{method: "GET", target: "/millrace/v1/clusters/default"})) {
+		t.Error("the verbs' API, which is signed for the same service")
+	}
 }
 
 func TestConfig(t *testing.T) {
