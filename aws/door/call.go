@@ -54,7 +54,8 @@ type Operation struct {
 	Resource func(*Call) string
 	// Needs are further permissions that a caller has to have; nil: none.
 	Needs func(*Call) []Need
-	// Tags are those that the request gives to something and the keys of those that it takes away (aws:RequestTag, aws:TagKeys); nil: none.
+	// Tags are those that the request gives to something and the keys of those that it takes away (aws:RequestTag, aws:TagKeys); nil: "tags" of
+	// the body and "tagKeys" of the query, for REST.
 	Tags func(*Call) (set map[string]string, removed []string)
 
 	// Handle answers. What it returns is encoded as JSON (as XML for Query), nil as nothing. Errors that are no *Error go through

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -412,6 +413,17 @@ func TestPermits(t *testing.T) {
 	more := w.rights.asked[0].More
 	if !slices.Equal(more["aws:tagkeys"], []string{"Team", "cost", "old"}) || more["aws:requesttag/team"][0] != "a" || w.rights.asked[1].ResourceTags["team"] != "1" || w.rights.asked[0].Source.String() != "192.0.2.1" {
 		t.Errorf("%+v", w.rights.asked)
+	}
+	escaped := url.PathEscape(oneARN)
+	for a, want := range map[*ask]map[string][]string{
+		{method: "POST", target: "/v1/tags/" + escaped, body: `{"tags":{"Env":"prod","x":null}}`}: {"aws:requesttag/env": {"prod"}, "aws:tagkeys": {"Env"}},
+		{method: "GET", target: "/v1/clusters?tagKeys=b&tagKeys=a"}:                               {"aws:tagkeys": {"a", "b"}},
+		{method: "GET", target: "/v1/clusters"}:                                                   {},
+	} {
+		w.rights.asked = nil
+		if rec := w.do(*a); rec.Code >= 300 || !reflect.DeepEqual(w.rights.asked[0].More, want) {
+			t.Errorf("%s: %d %v", a.target, rec.Code, w.rights.asked)
+		}
 	}
 	w.events.take()
 	for _, action := range []string{"kafka:CreateCluster", "kafka:TagResource"} {

@@ -38,10 +38,11 @@ func (h *Handler) permit(ctx context.Context, s *room, c *Call) error {
 
 // requestTags are the condition keys of the tags that a request is about.
 func requestTags(c *Call) map[string][]string {
-	if c.operation.Tags == nil {
-		return nil
+	tags := c.operation.Tags
+	if tags == nil {
+		tags = usualTags
 	}
-	set, removed := c.operation.Tags(c)
+	set, removed := tags(c)
 	more := make(map[string][]string, len(set)+1)
 	for _, k := range slices.Sorted(maps.Keys(set)) {
 		more["aws:requesttag/"+strings.ToLower(k)] = []string{set[k]}
@@ -50,6 +51,22 @@ func requestTags(c *Call) map[string][]string {
 		more["aws:tagkeys"] = keys
 	}
 	return more
+}
+
+// usualTags are those that a request of REST has in "tags" of its body and takes away by "tagKeys" of its query. What Decode would refuse as
+// tags is none: the request comes to nothing.
+func usualTags(c *Call) (set map[string]string, removed []string) {
+	if c.Params == nil { // no REST
+		return nil, nil
+	}
+	in, err := Decode[struct {
+		Tags    map[string]string `json:"tags"`
+		Removed []string          `query:"tagKeys"`
+	}](c)
+	if err != nil {
+		return nil, nil
+	}
+	return in.Tags, in.Removed
 }
 
 // allow asks policies for one permission. A refusal is told to the trail, with its reason, and to the client without.
