@@ -155,9 +155,12 @@ func places(e remote.Endpoints, listener string) []variable {
 		vars = append(vars, variable{"MILLRACE_BOOTSTRAP", brokers}, variable{"MILLRACE_SASL", sasl})
 	}
 	if e.CA != "" {
-		vars = append(vars, variable{"MILLRACE_CA", e.CA}, variable{"AWS_CA_BUNDLE", e.CA})
+		vars = append(vars, variable{"MILLRACE_CA", e.CA})
+		if strings.HasPrefix(e.API, "https:") {
+			vars = append(vars, variable{"AWS_CA_BUNDLE", e.CA})
+		}
 	}
-	for _, service := range []string{"KAFKA", "KAFKACONNECT", "GLUE", "LAMBDA", "CLOUDWATCH", "IAM", "STS"} {
+	for _, service := range []string{"KAFKA", "KAFKACONNECT", "GLUE", "LAMBDA", "CLOUDWATCH", "IAM", "STS", "SECRETS_MANAGER"} {
 		vars = append(vars, variable{"AWS_ENDPOINT_URL_" + service, e.API})
 	}
 	return vars
