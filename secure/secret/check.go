@@ -21,6 +21,8 @@ var (
 	ErrPolicy = errors.New("malformed policy document")
 	// ErrDeleted: the secret is marked for deletion.
 	ErrDeleted = errors.New("the secret is marked for deletion")
+	// ErrScheduled: an ErrDeleted of Create: a secret of the name waits for its end.
+	ErrScheduled = fmt.Errorf("%w: a secret with this name is already scheduled for deletion", ErrDeleted)
 	// ErrState: the secret has no version of the stage that is asked for, or the stage is another version's.
 	ErrState = errors.New("not in this state")
 	// ErrLimit: there are as many secrets, stages or tags as there can be.

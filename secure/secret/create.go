@@ -39,8 +39,7 @@ func (s *Store) tail() string {
 	return string(out)
 }
 
-// Create makes a secret. version is the ID of its first version; "": it has none. Errors: ErrInvalid, ErrExists, ErrDeleted where one of the
-// name waits for its end, ErrLimit.
+// Create makes a secret. version is the ID of its first version; "": it has none. Errors: ErrInvalid, ErrExists, ErrScheduled, ErrLimit.
 func (s *Store) Create(ctx context.Context, spec Spec) (made Secret, version string, err error) {
 	if err := spec.check(); err != nil {
 		return Secret{}, "", err
@@ -65,9 +64,9 @@ func (s *Store) Create(ctx context.Context, spec Spec) (made Secret, version str
 				return nil
 			}
 			if !old.Deleted.IsZero() {
-				return fmt.Errorf("%w: a secret with this name is already scheduled for deletion", ErrDeleted)
+				return ErrScheduled
 			}
-			return fmt.Errorf("%w: a secret with the name %s", ErrExists, spec.Name)
+			return fmt.Errorf("%w: The operation failed because the secret %s already exists.", ErrExists, spec.Name)
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return err
