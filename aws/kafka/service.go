@@ -11,43 +11,59 @@ import (
 	"millrace/control/configuration"
 )
 
-// Plane is what the service needs of the control plane, as *control.Plane has it.
-type Plane interface {
+// plane is what the service needs of the control plane, as *control.Plane has it.
+type plane interface {
+	clusters
+	operations
+	brokers
+}
+
+type clusters interface {
 	Create(ctx context.Context, name string, s control.Settings, tags map[string]string) (control.Cluster, error)
 	Delete(ctx context.Context, name, version string) (control.Cluster, error)
 	Clusters(ctx context.Context) ([]control.Cluster, error)
 	Cluster(ctx context.Context, name string) (control.Cluster, error)
+}
+
+type operations interface {
 	Begin(ctx context.Context, name string, r control.Request) (control.Operation, error)
 	Operation(ctx context.Context, name string, number int64) (control.Operation, error)
 	OperationsOf(ctx context.Context, name string) ([]control.Operation, error)
+}
+
+type brokers interface {
 	Nodes(ctx context.Context, name string) ([]control.Node, error)
 	Endpoints(ctx context.Context, name string) (map[string][]string, error)
 }
 
-// Configurations is what the service needs of configurations, as *configuration.Store has it.
-type Configurations interface {
+// configurations is what the service needs of configurations, as *configuration.Store has it.
+type configurations interface {
 	Create(ctx context.Context, spec configuration.Spec) (configuration.Configuration, error)
 	Describe(ctx context.Context, id string) (configuration.Configuration, error)
 	List(ctx context.Context) ([]configuration.Configuration, error)
-	Update(ctx context.Context, id, description string, properties []byte) (configuration.Configuration, error)
 	Delete(ctx context.Context, id string) (configuration.Configuration, error)
+	revisions
+}
+
+type revisions interface {
+	Update(ctx context.Context, id, description string, properties []byte) (configuration.Configuration, error)
 	Revisions(ctx context.Context, id string) ([]configuration.Revision, error)
 	Revision(ctx context.Context, id string, number int64) (configuration.Revision, error)
 }
 
 // World is all that a Service touches outside itself.
 type World struct {
-	Plane          Plane
-	Configurations Configurations
-	Topics         Topics
+	Plane          plane          // a *control.Plane
+	Configurations configurations // a *configuration.Store
+	Topics         topicKeeper    // a *topics.Topics
 	// Tags are those that a cluster has now; nil: those that it was made with.
 	Tags func(ctx context.Context, arn string) (map[string]string, error)
 }
 
 // Config is read once by New.
 type Config struct {
-	Home arn.Home
-	Key  string // ARN of the key that wraps data keys where a request names none; "": that of AWS's own alias
+	Home arn.Home // of which ARNs are made; both parts are needed
+	Key  string   // ARN of the key that wraps data keys where a request names none; "": that of AWS's own alias
 }
 
 // Service answers the operations. Make one with New.

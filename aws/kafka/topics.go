@@ -12,15 +12,20 @@ import (
 	"millrace/control/topics"
 )
 
-// Topics is what the service needs of the topics of clusters, as *topics.Topics has it. What Kafka refuses is an error that holds its kerr.Code.
-type Topics interface {
+// topicKeeper is what the service needs of the topics of clusters, as *topics.Topics has it. What Kafka refuses is an error that holds its
+// kerr.Code.
+type topicKeeper interface {
 	Create(ctx context.Context, cluster string, t topics.Spec) error
 	Describe(ctx context.Context, cluster, topic string) (topics.Topic, error)
 	List(ctx context.Context, cluster string) ([]topics.Topic, error)
+	Delete(ctx context.Context, cluster, topic string) error
+	topicDetails
+}
+
+type topicDetails interface {
 	// Configure makes configs all that is set for the topic.
 	Configure(ctx context.Context, cluster, topic string, configs map[string]string) error
 	Extend(ctx context.Context, cluster, topic string, partitions int) error
-	Delete(ctx context.Context, cluster, topic string) error
 	Partitions(ctx context.Context, cluster, topic string) ([]topics.Partition, error)
 }
 

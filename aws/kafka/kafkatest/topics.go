@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"millrace/aws/kafka"
 	"millrace/control/topics"
 	"millrace/kafka/kerr"
 )
@@ -16,8 +15,6 @@ type Topics struct {
 	Changes int                       // that were let through
 	Fail    func(method string) error // what a method answers before it does anything; nil, or nil from it: it does
 }
-
-var _ kafka.Topics = (*Topics)(nil)
 
 // NewTopics makes a cluster without topics.
 func NewTopics() *Topics { return &Topics{All: map[string]topics.Topic{}} }
@@ -44,7 +41,7 @@ func (s *Topics) change(method, name string, f func(*topics.Topic)) error {
 	return nil
 }
 
-// Create implements kafka.Topics.
+// Create makes a topic.
 func (s *Topics) Create(_ context.Context, _ string, spec topics.Spec) error {
 	if err := s.fails("Create"); err != nil {
 		return err
@@ -57,7 +54,7 @@ func (s *Topics) Create(_ context.Context, _ string, spec topics.Spec) error {
 	return nil
 }
 
-// Describe implements kafka.Topics.
+// Describe returns a topic.
 func (s *Topics) Describe(_ context.Context, _, name string) (topics.Topic, error) {
 	if err := s.fails("Describe"); err != nil {
 		return topics.Topic{}, err
@@ -69,7 +66,7 @@ func (s *Topics) Describe(_ context.Context, _, name string) (topics.Topic, erro
 	return t, nil
 }
 
-// List implements kafka.Topics.
+// List lists all by name.
 func (s *Topics) List(context.Context, string) ([]topics.Topic, error) {
 	if err := s.fails("List"); err != nil {
 		return nil, err
@@ -81,12 +78,12 @@ func (s *Topics) List(context.Context, string) ([]topics.Topic, error) {
 	return all, nil
 }
 
-// Configure implements kafka.Topics.
+// Configure makes configs all that is set.
 func (s *Topics) Configure(_ context.Context, _, name string, configs map[string]string) error {
 	return s.change("Configure", name, func(t *topics.Topic) { t.Configs = configs })
 }
 
-// Extend implements kafka.Topics.
+// Extend gives a topic more partitions.
 func (s *Topics) Extend(_ context.Context, _, name string, partitions int) error {
 	if t, ok := s.All[name]; ok && partitions <= t.Partitions {
 		return kerr.InvalidPartitions
@@ -94,7 +91,7 @@ func (s *Topics) Extend(_ context.Context, _, name string, partitions int) error
 	return s.change("Extend", name, func(t *topics.Topic) { t.Partitions = partitions })
 }
 
-// Delete implements kafka.Topics.
+// Delete deletes a topic.
 func (s *Topics) Delete(_ context.Context, _, name string) error {
 	err := s.change("Delete", name, func(*topics.Topic) {})
 	if err == nil {
@@ -103,7 +100,7 @@ func (s *Topics) Delete(_ context.Context, _, name string) error {
 	return err
 }
 
-// Partitions implements kafka.Topics.
+// Partitions lists the partitions, all led by broker 1.
 func (s *Topics) Partitions(ctx context.Context, cluster, name string) ([]topics.Partition, error) {
 	if err := s.fails("Partitions"); err != nil {
 		return nil, err
