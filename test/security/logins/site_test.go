@@ -53,6 +53,14 @@ type site struct {
 	store *iam.Store
 	view  *iam.View
 	root  iam.NewKey
+
+	// Credentials that were good, or are good elsewhere.
+	gone           iam.NewKey   // deleted
+	ended, foreign harness.Cert // of a client: not valid any more, and of an authority that nobody here trusts
+
+	tapped    harness.Cert // of taps
+	taps      []*tap       // that have heard good logins
+	addresses *addresses
 }
 
 // target is a cluster to log in at.
@@ -79,7 +87,7 @@ func openSite(t *testing.T) *site {
 	t.Helper()
 	t.Setenv("AWS_REGION", region) // franz-go finds no region in a loopback address
 	records := harness.StartEtcd(t, harness.EtcdOptions{})
-	s := &site{t: t}
+	s := &site{t: t, addresses: new(addresses)}
 	s.express = harness.StartMillrace(t, harness.MillraceOptions{Etcd: records, KeepRebalanceDelay: true, Args: []string{"--secure"}})
 	s.kafka = harness.StartKafka(t, harness.KafkaOptions{})
 	warm(t, s.kafka.Bootstrap)
@@ -132,6 +140,7 @@ func (s *site) viewAt(now clock.Clock) *iam.View {
 func (s *site) openGateway(records *harness.Etcd) {
 	ca := harness.NewCA(s.t)
 	cert := ca.Issue(s.t, "gateway", "127.0.0.1")
+	s.tapped = ca.Issue(s.t, "tap", "127.0.0.1")
 	first := harness.FreePorts(s.t, 4) // bootstrap, brokers 0 and 1, health
 	health := address(first + 3)
 	s.gateway = address(first)

@@ -13,24 +13,14 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/aws"
 
 	"millrace/secure/iam"
 	"millrace/test/harness"
 )
 
-// captured is the message of somebody's login by AWS_MSK_IAM, sent again.
-type captured []byte
-
-func (c captured) Name() string { return "AWS_MSK_IAM" }
-
-func (c captured) Authenticate(context.Context, string) (sasl.Session, []byte, error) {
-	return c, c, nil
-}
-
-func (c captured) Challenge([]byte) (bool, []byte, error) { return true, nil, nil }
+// heard is a login by AWS_MSK_IAM, which is one message.
+func heard(message []byte) captured { return captured{"AWS_MSK_IAM", [][]byte{message}} }
 
 // TestStolen sends messages of AWS_MSK_IAM that somebody has captured, or that are for another time, host, region or installation.
 func TestStolen(t *testing.T) {
@@ -46,20 +36,20 @@ func TestStolen(t *testing.T) {
 			source := func(n int) string { return fmt.Sprintf("127.3.%d.%d", i, n) }
 			_, message, err := aws.Auth{AccessKey: key.ID, SecretKey: key.Secret}.AsManagedStreamingIAMMechanism().Authenticate(t.Context(), to.auth)
 			must(t, err)
-			must(t, s.enter(t, to, message, source(1)))
+			must(t, s.enter(t, to.auth, heard(message), source(1)))
 			n := 10
 			harness.Eventually(t, patience, "the captured message is refused from another address", func(context.Context) error {
 				n++
-				if err := s.enter(t, to, message, source(n)); !errors.Is(err, kerr.SaslAuthenticationFailed) {
+				if err := s.enter(t, to.auth, heard(message), source(n)); !errors.Is(err, kerr.SaslAuthenticationFailed) {
 					return fmt.Errorf("it is answered with %w", err)
 				}
 				return nil
 			})
-			must(t, s.enter(t, to, message, source(1))) // whose it is may still use it
+			must(t, s.enter(t, to.auth, heard(message), source(1))) // whose it is may still use it
 			now := time.Now()
 			host, _, _ := strings.Cut(to.auth, ":")
-			must(t, s.enter(t, to, message, source(1)))
-			must(t, s.enter(t, to, signed(t, key, host, region, now), source(2)))
+			must(t, s.enter(t, to.auth, heard(message), source(1)))
+			must(t, s.enter(t, to.auth, heard(signed(t, key, host, region, now)), source(2)))
 			stranger := iam.NewKey{ID: "AKIAIOSFODNN7EXAMPLE", Secret: key.Secret}
 			for what, bad := range map[string][]byte{
 				"expired":                    signed(t, key, host, region, now.Add(-time.Hour)),
@@ -71,21 +61,12 @@ func TestStolen(t *testing.T) {
 				"with a signature cut short": []byte(strings.Replace(string(message), `"x-amz-signature":"`, `"x-amz-signature":"0`, 1)),
 			} {
 				n++
-				if err := s.enter(t, to, bad, source(n)); !errors.Is(err, kerr.SaslAuthenticationFailed) {
+				if err := s.enter(t, to.auth, heard(bad), source(n)); !errors.Is(err, kerr.SaslAuthenticationFailed) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
 		})
 	}
-}
-
-// enter logs in with a message, from a loopback address.
-func (s *site) enter(t *testing.T, to target, message []byte, source string) error {
-	c, err := kgo.NewClient(kgo.SeedBrokers(to.auth), s.from(source), kgo.RequestRetries(0), kgo.SASL(captured(message)))
-	must(t, err)
-	defer c.Close()
-	_, err = c.SeedBrokers()[0].Request(s.deadline(), metadata())
-	return err
 }
 
 // signed is the message of AWS_MSK_IAM that AWS's own library makes, at any time.
