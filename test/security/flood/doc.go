@@ -11,6 +11,6 @@
 //
 // The number of bad logins is that of MILLRACE_LOGINS, or some tens of thousands.
 //
-// Files: suite_test.go (the installation and its good clients), wire_test.go (clients that speak by hand), loris_test.go,
+// Files: suite_test.go (the installation), guests_test.go (its good clients), wire_test.go (clients that speak by hand), loris_test.go,
 // handshakes_test.go, logins_test.go, giants_test.go, keys_test.go (every key of the Kafka protocol), api_test.go (the HTTP API).
 package flood

@@ -58,14 +58,14 @@ func TestGiants(t *testing.T) {
 					frames.Add(1)
 				}
 			case 1:
-				if err := f.try(from, giants[n/4%len(giants)]); err == nil {
+				if err := f.try(from, f.tls, giants[n/4%len(giants)]); err == nil {
 					in.Add(1)
 					t.Errorf("a giant of %s got in", giants[n/4%len(giants)].mechanism)
 				}
 			default:
 				a := rights[random.IntN(len(rights))]
 				a.first = damaged(a.first, random)
-				if err := f.try(from, a); err == nil {
+				if err := f.try(from, f.tls, a); err == nil {
 					in.Add(1)
 					t.Errorf("%s got in by %q", a.mechanism, a.first)
 				}

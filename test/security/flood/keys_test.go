@@ -127,7 +127,9 @@ func (f *fortress) mallory() *conn {
 	for range 2 {
 		message, err := talk.Step(reply)
 		must(f.t, err)
-		answer, err := c.say([]byte(message))
+		q := say([]byte(message))
+		must(f.t, c.send(q))
+		answer, err := c.said(q)
 		must(f.t, err)
 		reply = string(answer)
 	}
@@ -208,7 +210,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	// A key without any policy does not come in.
 	nobody, secret := f.nobody()
-	if err := f.try("127.0.0.1", attempt{portIAM, identity.MSKIAM, f.byIAM(nobody, secret, now())}); !errors.Is(err, errRefused) {
+	if err := f.try("127.0.0.1", f.tls, attempt{portIAM, identity.MSKIAM, f.byIAM(nobody, secret, now())}); !errors.Is(err, errRefused) {
 		t.Errorf("a key without rights connects: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package flood
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -84,14 +85,16 @@ func (f *fortress) wrongs() []attempt {
 // TestTheAttemptsWouldGetIn if they were right: or else what is refused below shows nothing.
 func TestTheAttemptsWouldGetIn(t *testing.T) {
 	f := start(t)
-	now := time.Now()
+	now, cheap := time.Now(), f.resuming(tls.VersionTLS12)
 	for _, a := range []attempt{{portIAM, identity.MSKIAM, f.byIAM(f.id, f.secret, now)}, {portIAM, identity.OAuthBearer, f.byToken(f.id, f.secret, now)}} {
-		if err := f.try("127.0.0.1", a); err != nil {
-			t.Errorf("%s: %v", a.mechanism, err)
+		for range 2 { // the second resumes the session of the first
+			if err := f.try("127.0.0.1", cheap[a.step], a); err != nil {
+				t.Errorf("%s: %v", a.mechanism, err)
+			}
 		}
 	}
 	for _, a := range f.wrongs() {
-		if err := f.try("127.0.0.1", a); !errors.Is(err, errRefused) {
+		if err := f.try("127.0.0.1", f.tls, a); !errors.Is(err, errRefused) {
 			t.Errorf("%s, which is wrong: %v", a.mechanism, err)
 		}
 	}
@@ -109,6 +112,19 @@ func attackers(n, atATime int, attack func(n int)) {
 		})
 	}
 	all.Wait()
+}
+
+// resuming is TLS of a version for each listener: a session is resumed where it was made only. It costs an attacker, and the broker, the
+// least with TLS 1.2, which has no key exchange then.
+func (f *fortress) resuming(version uint16) map[int]*tls.Config {
+	all := map[int]*tls.Config{}
+	for _, step := range []int{portScram, portIAM} {
+		c := f.tls.Clone()
+		c.MinVersion, c.MaxVersion = version, version
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		all[step] = c
+	}
+	return all
 }
 
 // badLogins is how many are made: MILLRACE_LOGINS, or what there is time for in CI.
@@ -129,18 +145,23 @@ func TestBadLogins(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some minutes of two processors: skipped with -short")
 	}
-	const atATime, addresses, stubborn = 512, 4096, 100
+	const atATime, addresses, stubborn, modern = 512, 4096, 100, 8
 	f := start(t)
-	many, wrongs := badLogins(t), f.wrongs()
+	many, wrongs, cheap, dear := badLogins(t), f.wrongs(), f.resuming(tls.VersionTLS12), f.resuming(tls.VersionTLS13)
 	var refused, ended, in atomic.Int64
 	lines, before := f.told(), f.trailBytes()
+	began := time.Now()
 	f.besieged(func() {
 		attackers(many, atATime, func(n int) {
 			from := stranger(rand.IntN(addresses))
 			if n%stubborn == 0 {
 				from = "127.99.99.99"
 			}
-			switch err := f.try(from, wrongs[n%len(wrongs)]); {
+			a, as := wrongs[n%len(wrongs)], cheap
+			if n%modern == 0 {
+				as = dear
+			}
+			switch err := f.try(from, as[a.step], a); {
 			case err == nil:
 				in.Add(1)
 			case errors.Is(err, errRefused):
@@ -150,8 +171,10 @@ func TestBadLogins(t *testing.T) {
 			}
 		})
 	})
+	took := time.Since(began)
 	grown := f.trailBytes() - before
-	t.Logf("%d bad logins: %d refused, %d cut off; the trail grew by %d KiB, %d bytes each", many, refused.Load(), ended.Load(), grown>>10, grown/int64(many))
+	t.Logf("%d bad logins, %.0f a second: %d refused, %d cut off; the trail grew by %d KiB, %d bytes each",
+		many, float64(many)/took.Seconds(), refused.Load(), ended.Load(), grown>>10, grown/int64(many))
 	if in.Load() > 0 {
 		t.Errorf("%d got in", in.Load())
 	}

@@ -1,26 +1,21 @@
 package flood
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/aws"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"millrace/test/harness"
 )
@@ -36,6 +31,7 @@ const (
 	region   = "us-east-1"
 	goodUser = "good"
 	goodWord = "correct-horse-4711"
+	goodHost = "127.0.0.2" // that good clients come from, and no attacker
 	topic    = "served"
 )
 
@@ -57,12 +53,7 @@ func start(t *testing.T, args ...string) *fortress {
 	}
 	must(t, json.Unmarshal(f.read("secure", "root.json"), &key))
 	f.id, f.secret = key.ID, key.Secret
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(f.read("secure", "ca.pem")) {
-		t.Fatal("no certificate of the authority")
-	}
-	// Sessions are resumed, so that the attackers can come faster.
-	f.tls = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS13, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+	f.tls = trusting(f.read("secure", "ca.pem"))
 	admin := kadm.NewClient(f.iam())
 	_, err := admin.CreateTopic(t.Context(), 1, 1, nil, topic)
 	must(t, err)
@@ -112,84 +103,23 @@ func (f *fortress) user(name, password string) {
 	must(f.t, errors.Join(err, done.Error()))
 }
 
-// good is a client by password that retries nothing: an error that it would have to get over is an error here.
-func (f *fortress) good() (*kgo.Client, error) {
-	return kgo.NewClient(kgo.SeedBrokers(f.at(portScram)), kgo.DialTLSConfig(f.tls), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
-		kgo.SASL(scram.Auth{User: goodUser, Pass: goodWord}.AsSha512Mechanism()), kgo.RecordRetries(0), kgo.RequestRetries(0))
-}
-
-// served counts what good clients did, and how long each of it took.
-type served struct {
-	records, logins []time.Duration
-	err             error
-}
-
-// serve has one client produce, and others come anew, until both have done their part and enough says so.
-func (f *fortress) serve(records, logins int, enough <-chan struct{}) (s served) {
-	var both sync.WaitGroup
-	var produced, came error
-	both.Go(func() {
-		c, err := f.good()
-		if err != nil {
-			produced = err
-			return
-		}
-		defer c.Close()
-		produced = repeat(&s.records, records, enough, func(ctx context.Context) error {
-			return c.ProduceSync(ctx, kgo.StringRecord("one more")).FirstErr()
-		})
-	})
-	both.Go(func() {
-		came = repeat(&s.logins, logins, enough, func(ctx context.Context) error {
-			c, err := f.good()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			return c.ProduceSync(ctx, kgo.StringRecord("new here")).FirstErr()
-		})
-	})
-	both.Wait()
-	s.err = errors.Join(produced, came)
-	return s
-}
-
-// repeat does something least times, and on until enough.
-func repeat(took *[]time.Duration, least int, enough <-chan struct{}, do func(context.Context) error) error {
-	for n := 0; ; n++ {
-		if n >= least {
-			select {
-			case <-enough:
-				return nil
-			default:
+// watch notes the resident memory of processes now and then, until enough.
+func (f *fortress) watch(pids map[string]int, enough <-chan struct{}) (courses map[string][]int64) {
+	const every = 5 * time.Second
+	courses = map[string][]int64{}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-enough:
+			return courses
+		case <-tick.C:
+			for name, pid := range pids {
+				courses[name] = append(courses[name], f.status(pid, "VmRSS:")>>20)
 			}
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		began := time.Now()
-		err := do(ctx)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("number %d: %w", n, err)
-		}
-		*took = append(*took, time.Since(began))
 	}
 }
-
-// ratios says how many times longer it took than before: in the middle, and of the slowest hundredth.
-func ratios(before, during []time.Duration) string {
-	at := func(all []time.Duration, share int) float64 {
-		slices.Sort(all)
-		return float64(all[len(all)*share/100])
-	}
-	const middle, slow = 50, 99
-	return fmt.Sprintf("%d, p50 %.1f times, p99 %.1f times that of before", len(during), at(during, middle)/at(before, middle), at(during, slow)/at(before, slow))
-}
-
-// Good clients do at least so much, before and during an attack.
-const (
-	leastRecords = 300
-	leastLogins  = 20
-)
 
 // roomForAttacks is how far resident memory may grow under an attack, in bytes.
 const roomForAttacks = 128 << 20
@@ -197,10 +127,10 @@ const roomForAttacks = 128 << 20
 // besieged runs an attack while good clients work, and checks F1 to F3.
 func (f *fortress) besieged(attack func()) {
 	f.t.Helper()
-	done := make(chan struct{})
-	close(done)
-	before := f.serve(leastRecords, leastLogins, done)
-	must(f.t, before.err)
+	before := f.guests().leave()
+	if before.Err != "" {
+		f.t.Fatalf("good clients: %s", before.Err)
+	}
 	broker, err := f.BrokerPID()
 	must(f.t, err)
 	pids := map[string]int{"broker": broker, "serve": f.Process().PID()}
@@ -210,19 +140,20 @@ func (f *fortress) besieged(attack func()) {
 		const resetPeak = "5"
 		must(f.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte(resetPeak), 0))
 	}
-	enough, results := make(chan struct{}), make(chan served)
-	go func() { results <- f.serve(leastRecords, leastLogins, enough) }()
+	enough, courses, good := make(chan struct{}), make(chan map[string][]int64), f.guests()
+	go func() { courses <- f.watch(pids, enough) }()
 	attack()
 	close(enough)
-	during := <-results
-	if during.err != nil {
-		f.t.Errorf("good clients: %v", during.err)
+	during, resident := good.leave(), <-courses
+	if during.Err != "" {
+		f.t.Errorf("good clients: %s", during.Err)
 	} else {
-		f.t.Logf("records: %s; logins: %s", ratios(before.records, during.records), ratios(before.logins, during.logins))
+		f.t.Logf("logins in their order: %s; records: %s", course(during.Logins), course(during.Records))
+		f.t.Logf("records: %s; logins: %s", ratios(before.Records, during.Records), ratios(before.Logins, during.Logins))
 	}
 	for name, pid := range pids {
 		peak := f.status(pid, "VmHWM:")
-		f.t.Logf("%s: %d MiB before, %d MiB at most", name, memory[name]>>20, peak>>20)
+		f.t.Logf("%s: %d MiB before, %d MiB at most; every 5 s: %v", name, memory[name]>>20, peak>>20, resident[name])
 		if peak > memory[name]+roomForAttacks {
 			f.t.Errorf("%s grew from %d to %d MiB, %d more are allowed", name, memory[name]>>20, peak>>20, roomForAttacks>>20)
 		}

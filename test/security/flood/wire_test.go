@@ -44,12 +44,15 @@ func dial(from, to string) (net.Conn, error) {
 }
 
 // enter connects with TLS.
-func (f *fortress) enter(from string, step int) (*conn, error) {
+func (f *fortress) enter(from string, step int) (*conn, error) { return f.enterAs(from, step, f.tls) }
+
+// enterAs connects with TLS of a certain kind.
+func (f *fortress) enterAs(from string, step int, as *tls.Config) (*conn, error) {
 	nc, err := dial(from, f.at(step))
 	if err != nil {
 		return nil, err
 	}
-	t := tls.Client(nc, f.tls)
+	t := tls.Client(nc, as)
 	if err := t.Handshake(); err != nil {
 		_ = nc.Close()
 		return nil, err
@@ -78,11 +81,18 @@ func (c *conn) encode(q kmsg.Request) []byte {
 	return b
 }
 
-// ask sends a request and returns the answer.
-func (c *conn) ask(q kmsg.Request) (kmsg.Response, error) {
-	if _, err := c.Write(c.encode(q)); err != nil {
-		return nil, err
+// send sends requests at once.
+func (c *conn) send(all ...kmsg.Request) error {
+	var b []byte
+	for _, q := range all {
+		b = append(b, c.encode(q)...)
 	}
+	_, err := c.Write(b)
+	return err
+}
+
+// answer returns the answer to a request that was sent.
+func (c *conn) answer(q kmsg.Request) (kmsg.Response, error) {
 	var size [wire.SizeBytes]byte
 	if _, err := io.ReadFull(c, size[:]); err != nil {
 		return nil, err
@@ -99,28 +109,54 @@ func (c *conn) ask(q kmsg.Request) (kmsg.Response, error) {
 	return resp, nil
 }
 
-func (c *conn) choose(m identity.Mechanism) error {
+// ask sends a request and returns the answer.
+func (c *conn) ask(q kmsg.Request) (kmsg.Response, error) {
+	if err := c.send(q); err != nil {
+		return nil, err
+	}
+	return c.answer(q)
+}
+
+func choose(m identity.Mechanism) kmsg.Request {
 	q := kmsg.NewPtrSASLHandshakeRequest()
 	q.Version, q.Mechanism = 1, string(m)
-	resp, err := c.ask(q)
+	return q
+}
+
+func say(message []byte) kmsg.Request {
+	q := kmsg.NewPtrSASLAuthenticateRequest()
+	q.Version, q.SASLAuthBytes = 2, message
+	return q
+}
+
+// choose begins a login.
+func (c *conn) choose(m identity.Mechanism) error {
+	q := choose(m)
+	if err := c.send(q); err != nil {
+		return err
+	}
+	return c.chosen(q)
+}
+
+func (c *conn) chosen(q kmsg.Request) error {
+	resp, err := c.answer(q)
 	if err != nil {
 		return err
 	}
 	return kerr.Code(resp.(*kmsg.SASLHandshakeResponse).ErrorCode).Err()
 }
 
-// say sends a message of a login and returns the answer, or errRefused.
-func (c *conn) say(message []byte) ([]byte, error) {
-	q := kmsg.NewPtrSASLAuthenticateRequest()
-	q.Version, q.SASLAuthBytes = 2, message
-	resp, err := c.ask(q)
+// said is the answer to a message of a login, or errRefused.
+func (c *conn) said(q kmsg.Request) ([]byte, error) {
+	resp, err := c.answer(q)
 	if err != nil {
 		return nil, err
 	}
-	if r := resp.(*kmsg.SASLAuthenticateResponse); r.ErrorCode != 0 {
+	r := resp.(*kmsg.SASLAuthenticateResponse)
+	if r.ErrorCode != 0 {
 		return nil, errRefused
 	}
-	return resp.(*kmsg.SASLAuthenticateResponse).SASLAuthBytes, nil
+	return r.SASLAuthBytes, nil
 }
 
 // attempt is a login that must not succeed.
@@ -130,40 +166,55 @@ type attempt struct {
 	first     []byte
 }
 
-// try makes an attempt, and returns nil only when it got in.
-func (f *fortress) try(from string, a attempt) error {
-	c, err := f.enter(from, a.step)
+// try makes an attempt, with as few turns as it takes, and returns nil only when it got in.
+func (f *fortress) try(from string, as *tls.Config, a attempt) error {
+	c, err := f.enterAs(from, a.step, as)
 	if err != nil {
 		return err
 	}
 	defer end(c.Conn)
-	if err := c.choose(a.mechanism); err != nil {
+	all := []kmsg.Request{choose(a.mechanism), say(a.first)}
+	if err := c.send(all...); err != nil {
 		return err
 	}
-	reply, err := c.say(a.first)
+	if err := c.chosen(all[0]); err != nil {
+		return err
+	}
+	reply, err := c.said(all[1])
 	if err != nil {
 		return err
 	}
+	var last []byte
 	switch a.mechanism {
 	case identity.ScramSHA256, identity.ScramSHA512:
-		nonce := ""
-		for part := range strings.SplitSeq(string(reply), ",") {
-			if value, ok := strings.CutPrefix(part, "r="); ok {
-				nonce = value
-			}
-		}
-		_, err = c.say([]byte("c=biws,r=" + nonce + ",p=" + base64.StdEncoding.EncodeToString(make([]byte, 64))))
+		last = []byte("c=biws,r=" + nonceOf(reply) + ",p=" + base64.StdEncoding.EncodeToString(make([]byte, 64)))
 	case identity.OAuthBearer: // a refusal is told by JSON, and ends with the next message
 		if len(reply) > 0 {
-			_, err = c.say([]byte{1})
+			last = []byte{1}
 		}
 	case identity.MSKIAM:
 	}
-	if err != nil {
-		return err
+	if last != nil {
+		q := say(last)
+		if err := c.send(q); err != nil {
+			return err
+		}
+		if _, err := c.said(q); err != nil {
+			return err
+		}
 	}
 	_, err = c.ask(metadata())
 	return err
+}
+
+// nonceOf is that of a server's first message of SCRAM.
+func nonceOf(reply []byte) string {
+	for part := range strings.SplitSeq(string(reply), ",") {
+		if nonce, ok := strings.CutPrefix(part, "r="); ok {
+			return nonce
+		}
+	}
+	return ""
 }
 
 func metadata() *kmsg.MetadataRequest {
