@@ -21,8 +21,12 @@ func must(t *testing.T, err error) {
 }
 
 func newPlane(store kv.KV) *control.Plane {
-	return control.New(store, engine.Host{Name: "h"}, clock.System{}, slog.New(slog.DiscardHandler))
+	return control.New(store, engine.Host{Name: "h"}, clockNow(), silent())
 }
+
+func clockNow() clock.Clock { return clock.System{} }
+
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func ensure(plane *control.Plane, c control.Cluster) error {
 	_, err := plane.Ensure(context.Background(), c)

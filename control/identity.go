@@ -38,6 +38,9 @@ type Options struct {
 	Keys func(cluster string) []string
 	// Applier brings configurations to brokers; nil: they are kept to be read back.
 	Applier Applier
+	// Release is the version of Millrace that hosts should have; brokers that were started with another are patched in their maintenance
+	// window, when all their hosts have it. "": none are.
+	Release string
 	// Patience is how long brokers may take to serve, in operations of the API; default 2 minutes.
 	Patience time.Duration
 	// Away is how long a host may have no agent until its brokers are placed elsewhere; default 15 seconds.

@@ -59,7 +59,7 @@ type Settings struct {
 	VolumeGiB     int             `json:"volume_gib,omitempty"`        // of each broker; 0: not bounded, as with express
 	Throughput    int             `json:"volume_throughput,omitempty"` // MiB/s of a volume, kept to be read back; 0: not asked for
 	Paused        bool            `json:"rebalancing_paused,omitempty"`
-	Window        string          `json:"window,omitempty"` // maintenance window, as "Sun:02:00-Sun:04:00" in UTC; "": at any time
+	Window        string          `json:"window,omitempty"` // maintenance window, as "Sun:02:00-Sun:04:00" in UTC; "": at any time for what was asked for, and no patches by themselves
 }
 
 // VPC is a network that a Serverless cluster is said to be in, kept to be read back.
@@ -88,6 +88,9 @@ type Managed struct {
 	Phase    Phase     `json:"phase,omitempty"`   //
 	Fault    Fault     `json:"fault,omitzero"`    // why the phase is Broken, or what the last operation failed of
 	Settings Settings  `json:"settings,omitzero"` // as they are; those of an operation under way stand in its record
+
+	// Release is the version of Millrace that all brokers were started anew with last; "": it is not known.
+	Release string `json:"release,omitempty"`
 
 	Tags  map[string]string `json:"tags,omitempty"`  // that it was made with
 	Drift []Fault           `json:"drift,omitempty"` // the last specs that differed from the record and were mended, the latest last

@@ -80,7 +80,40 @@ func (p *Plane) look(ctx context.Context, lost absences) (next time.Duration, er
 		}
 	}
 	due, err := p.heal(ctx, clusters, lost)
-	return min(due, lookAgain), err
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range clusters {
+		wait, err := p.patch(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		due = min(due, wait)
+	}
+	return min(due, lookAgain), nil
+}
+
+// patch begins to start brokers anew that run by another release than their hosts have, in the maintenance window; next is until that
+// opens. A cluster without a window is not patched, nor one that was given a program of its own.
+func (p *Plane) patch(ctx context.Context, c Cluster) (next time.Duration, err error) {
+	if !c.quiet() || c.Settings.Window == "" || c.Binary != "" || p.options.Release == "" || c.Release == p.options.Release {
+		return lookAgain, nil
+	}
+	if wait := c.Settings.opens(p.clock.Now()); wait > 0 {
+		return wait, nil
+	}
+	nodes, err := p.HostStates(ctx, c.Name)
+	if err != nil {
+		return 0, err
+	}
+	if slices.ContainsFunc(nodes, func(h HostState) bool { return len(h.Nodes) > 0 && (h.Lost || h.Host.Version != p.options.Release) }) {
+		return lookAgain, nil
+	}
+	_, err = p.Begin(ctx, c.Name, Request{Kind: Patch})
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrState) || errors.Is(err, ErrNoCluster) || errors.Is(err, ErrLost) {
+		err = nil
+	}
+	return lookAgain, err
 }
 
 // sweep removes the specs of brokers that have moved, once their former host has nothing of them any more.

@@ -25,18 +25,11 @@ func (p *Plane) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	wait.Go(func() { p.reconcile(ctx) })
-	kicks := map[string]chan struct{}{} // by cluster; of this goroutine
-	kick := func(item kv.Item) {
-		name := strings.TrimPrefix(item.Key, clusterPrefix)
-		if kicks[name] == nil {
-			kicks[name] = make(chan struct{}, 1)
-			wait.Go(func() { p.attend(ctx, name, kicks[name]) })
-		}
-		select {
-		case kicks[name] <- struct{}{}:
-		default:
-		}
+	all := &attendants{kicks: map[string]chan struct{}{}}
+	all.begin = func(name string, kick chan struct{}) {
+		wait.Go(func() { p.attend(ctx, name, kick, all) })
 	}
+	kick := func(item kv.Item) { all.kick(strings.TrimPrefix(item.Key, clusterPrefix)) }
 	reset := func(items []kv.Item, _ int64) error {
 		for _, item := range items {
 			kick(item)
@@ -54,6 +47,39 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 }
 
+// attendants are the goroutines that do operations, one for each cluster that there is.
+type attendants struct {
+	begin func(name string, kick chan struct{})
+
+	mu    sync.Mutex
+	kicks map[string]chan struct{} // of capacity 1, by cluster; guarded by mu
+}
+
+// kick has a cluster looked at.
+func (a *attendants) kick(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.kicks[name] == nil {
+		a.kicks[name] = make(chan struct{}, 1)
+		a.begin(name, a.kicks[name])
+	}
+	select {
+	case a.kicks[name] <- struct{}{}:
+	default:
+	}
+}
+
+// leave says whether the attendant of a cluster that is gone may go too: nobody has kicked it since.
+func (a *attendants) leave(name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.kicks[name]) > 0 {
+		return false
+	}
+	delete(a.kicks, name)
+	return true
+}
+
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -63,20 +89,32 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// attend does one cluster's operations, whenever kick says that there may be one.
-func (p *Plane) attend(ctx context.Context, cluster string, kick <-chan struct{}) {
+// attend does one cluster's operations, whenever kick says that there may be one, and when one that waits may begin.
+func (p *Plane) attend(ctx context.Context, cluster string, kick <-chan struct{}, all *attendants) {
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-kick:
+		case <-timer.C:
 		}
 		for ctx.Err() == nil {
-			more, err := p.advance(ctx, cluster)
+			more, wait, err := p.advance(ctx, cluster)
+			if errors.Is(err, ErrNoCluster) && all.leave(cluster) {
+				return
+			}
+			if errors.Is(err, ErrNoCluster) {
+				break
+			}
 			if err != nil && ctx.Err() == nil {
 				p.log.Warn("operation is interrupted, going on soon", "cluster", cluster, "err", err)
 				pause(ctx, retryPause)
 				continue
+			}
+			if wait > 0 {
+				timer.Reset(wait)
 			}
 			if !more {
 				break
@@ -86,28 +124,52 @@ func (p *Plane) attend(ctx context.Context, cluster string, kick <-chan struct{}
 }
 
 // advance does the operation under way, or begins the one that brings the
-// cluster to as many brokers as are wanted. more says that there may be another.
-func (p *Plane) advance(ctx context.Context, cluster string) (more bool, err error) {
-	c, _, err := p.read(ctx, cluster)
-	switch {
-	case errors.Is(err, ErrNoCluster):
-		return false, nil
-	case err != nil:
-		return false, err
-	case c.Operation != 0:
-		return true, p.execute(ctx, c)
+// cluster to as many brokers as are wanted. more says that there may be another,
+// wait how long it is until the one that there is may begin.
+func (p *Plane) advance(ctx context.Context, cluster string) (more bool, wait time.Duration, err error) {
+	c, rev, err := p.read(ctx, cluster)
+	if err != nil {
+		return false, 0, err
+	}
+	if c.Operation != 0 {
+		wait, err := p.awaken(ctx, c, rev)
+		if errors.Is(err, kv.ErrConflict) {
+			return true, 0, nil
+		}
+		if wait > 0 || err != nil {
+			return false, wait, err
+		}
+		return true, 0, p.execute(ctx, c)
 	}
 	r := Request{Kind: Scale, Brokers: c.Wanted}
 	if c.WantedAuth != "" && c.WantedAuth != c.Auth {
 		r = Request{Kind: Logins, Auth: c.WantedAuth}
 	} else if c.Wanted == 0 || c.Wanted == c.Brokers {
-		return false, nil
+		return false, 0, nil
 	}
 	_, err = p.Begin(ctx, cluster, r)
-	if errors.Is(err, ErrBusy) {
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrState) {
 		err = nil
 	}
-	return true, err
+	return c.Phase != Broken, 0, err
+}
+
+// awaken begins an operation that is Pending once the window is open; wait is until then.
+func (p *Plane) awaken(ctx context.Context, c Cluster, rev int64) (wait time.Duration, err error) {
+	op, opRev, err := p.readOperation(ctx, c.Name, c.Operation)
+	if err != nil || op.State != Pending {
+		return 0, err
+	}
+	if wait := c.Settings.opens(p.clock.Now()); wait > 0 {
+		return wait, nil
+	}
+	op.State, c.Phase = Running, phaseOf(op.Request.Kind)
+	record, err := json.Marshal(op)
+	if err != nil {
+		return 0, fmt.Errorf("encode operation: %w", err)
+	}
+	key := operationKey(c.Name, op.Number)
+	return 0, p.swap(ctx, c, rev, []kv.Cond{kv.ModRevEquals(key, opRev)}, []kv.Op{kv.Put(key, record)})
 }
 
 // run is one operation while it is done.
@@ -244,13 +306,17 @@ func (r *run) outcome(c Cluster) (Cluster, error) {
 	}
 	c.Fault = Fault{}
 	switch r.op.Request.Kind {
+	case Create, Roll, Patch:
+		c.Release = r.plane.options.Release
+	}
+	switch r.op.Request.Kind {
 	case Scale:
 		c.Brokers = r.op.Request.Brokers
 	case Upgrade:
 		c.Binary = r.op.Request.Binary
 	case Logins:
 		c.Auth, c.WantedAuth = r.op.Request.Auth, ""
-	case Create, Reboot, Replace, Patch:
+	case Create, Roll, Reboot, Replace, Patch:
 		return c, nil
 	case Update:
 		after, err := r.plane.told(c, *r.op.After)
