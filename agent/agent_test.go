@@ -56,7 +56,9 @@ func child(address, folder string) int {
 		return 1
 	}
 	go answer(l)
-	<-stop
+	if first := <-stop; first == syscall.SIGINT {
+		note("told to end at once")
+	}
 	if exists(folder, "patient") {
 		note("asked")
 		if second := <-stop; second == syscall.SIGINT {
@@ -144,6 +146,7 @@ type env struct {
 	folder string
 	spec   engine.NodeSpec
 	nodes  children
+	purge  func(context.Context, engine.NodeSpec) error
 }
 
 func newEnv(t *testing.T) *env {
@@ -176,7 +179,7 @@ func (e *env) want(spec engine.NodeSpec) {
 func (e *env) start() (stop func()) {
 	a := agent.New(agent.Config{Host: engine.Host{Name: "h"}, LogDir: e.folder, Hang: 300 * time.Millisecond}, agent.World{
 		KV: e.store, FS: disk.OS(""), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
-		Engines: map[string]engine.Engine{"child": e.nodes},
+		Engines: map[string]engine.Engine{"child": e.nodes}, Purge: e.purge,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -506,5 +509,71 @@ func TestRemovedNodeLeavesNothing(t *testing.T) {
 	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Removed })
 	if alive(first.PID) || tried != 2 {
 		t.Errorf("alive %v, %d tries", alive(first.PID), tried)
+	}
+}
+
+// A10: the object store is emptied last, only where the spec says so, and Purged is said only when it is.
+func TestPurge(t *testing.T) {
+	e := newEnv(t)
+	var did []string
+	e.nodes.remove = func() error { did = append(did, "remove"); return nil }
+	e.purge = func(_ context.Context, s engine.NodeSpec) error {
+		if did = append(did, "purge "+s.Cluster); len(did) == 3 {
+			return errors.New("bucket is away")
+		}
+		return nil
+	}
+	e.start()
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Stopped, e.spec.Remove = true, true
+	e.want(e.spec)
+	if s := e.await(func(s engine.NodeStatus) bool { return s.State == engine.Removed }); s.Purged || alive(first.PID) {
+		t.Errorf("not told to purge: %+v", s)
+	}
+	if !exists(e.folder, "told to end at once") {
+		t.Error("a node whose data goes was asked to hand over")
+	}
+	e.spec.Purge = true
+	e.want(e.spec)
+	if s := e.await(func(s engine.NodeStatus) bool { return s.State == engine.Failed }); s.Purged || !strings.Contains(s.Message, "bucket is away") {
+		t.Errorf("while the store is away: %+v", s)
+	}
+	e.want(e.spec)
+	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Removed && s.Purged })
+	if got := strings.Join(did, ", "); got != "remove, remove, purge c, remove, purge c" {
+		t.Errorf("did %s", got)
+	}
+}
+
+func TestPurgeWithoutTheMeansIsToldSo(t *testing.T) {
+	e := newEnv(t)
+	e.nodes.remove = func() error { return nil }
+	e.spec.Stopped, e.spec.Remove, e.spec.Purge = true, true, true
+	e.want(e.spec)
+	e.start()
+	if s := e.await(func(s engine.NodeStatus) bool { return s.State == engine.Failed }); s.Purged || !strings.Contains(s.Message, "cannot delete") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What an earlier agent left running of a broker that has moved is stopped and deleted by the next.
+func TestMovedNodeIsStoppedWhenItsAgentIsBack(t *testing.T) {
+	e := newEnv(t)
+	removed := false
+	e.nodes.remove = func() error { removed = true; return nil }
+	p, err := proc.Start(context.Background(), procSpec(t, e))
+	must(t, err)
+	b, err := engine.Encode(engine.NodeStatus{Format: engine.First, State: engine.Ready, PID: p.PID(), Began: p.Started()})
+	must(t, err)
+	_, err = e.store.Txn(context.Background(), nil, []kv.Op{kv.Put(e.spec.StatusKey(), b)})
+	must(t, err)
+	e.spec.Stopped, e.spec.Remove, e.spec.Moved = true, true, true
+	e.want(e.spec)
+	e.start()
+	e.await(func(s engine.NodeStatus) bool { return s.State == engine.Removed && s.PID == 0 })
+	<-p.Done()
+	if !removed {
+		t.Error("its data was not deleted")
 	}
 }

@@ -131,6 +131,13 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 	}
 	a := agent.New(agent.Config{Host: host, Also: also, LogDir: logs}, agent.World{
 		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{"express": express},
+		Purge: func(ctx context.Context, s engine.NodeSpec) error {
+			url := cmp.Or(cfg.store, s.Store)
+			if url == "" {
+				return errStore
+			}
+			return purgeObjects(ctx, url, s.Cluster, files)
+		},
 	})
 	if err := a.Join(ctx); err != nil {
 		return nil, nil, err

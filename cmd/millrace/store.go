@@ -95,3 +95,37 @@ func ringOf(ctx context.Context, encrypted bool, cluster, kms, data string, stor
 	}
 	return ring, ring.Close, nil
 }
+
+// purgeObjects deletes what a cluster keeps in an object store. It may be called again after it was done, or interrupted.
+func purgeObjects(ctx context.Context, url, cluster string, fs disk.FS) error {
+	objects, closeStore, err := openObjects(ctx, url, cluster, 0, fs, nil)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(deleteAll(ctx, objects), closeStore())
+	if dir, ok := strings.CutPrefix(url, fileScheme); ok && err == nil {
+		dir = filepath.Join(dir, cluster)
+		for _, empty := range []string{"objects", "uploads", ""} {
+			_ = fs.Remove(filepath.Join(dir, empty)) // an empty directory that is left hurts nobody
+		}
+	}
+	return err
+}
+
+func deleteAll(ctx context.Context, objects object.Store) error {
+	const page = 1000
+	for {
+		found, err := objects.List(ctx, "", "", page)
+		if err != nil {
+			return err
+		}
+		for _, o := range found {
+			if err := objects.Delete(ctx, o.Key); err != nil {
+				return err
+			}
+		}
+		if len(found) < page {
+			return nil
+		}
+	}
+}

@@ -25,6 +25,9 @@ type record struct {
 	Wrapped   []byte `json:"wrapped"`
 }
 
+// Prefix is below which the data keys of a purpose lie in etcd, for who deletes them with what they are for: nothing can read that any more.
+func Prefix(purpose string) string { return prefix + purpose + "/" }
+
 // recordKey is where data key id is. Ten digits hold every uint32, so that keys sort as numbers.
 func recordKey(purpose string, id uint32) string {
 	return fmt.Sprintf("%s%s/%010d", prefix, purpose, id)
