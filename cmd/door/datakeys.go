@@ -78,6 +78,9 @@ func (d *DataKeys) rotate(ctx context.Context, purpose string) (done []api.Rotat
 	}
 	ctx, cancel := context.WithTimeout(ctx, keysPatience)
 	defer cancel()
+	if err := keys.MayRotate(ctx, d.Store); err != nil { // before serve's own KMS is found to be the former one, which says less
+		return nil, err
+	}
 	rings := make([]*keys.Ring, 0, len(purposes))
 	defer func() {
 		for _, r := range rings {
@@ -132,7 +135,7 @@ func keysStatus(err error) int {
 		return http.StatusServiceUnavailable
 	case errors.Is(err, keys.ErrBadURL):
 		return http.StatusBadRequest
-	case errors.Is(err, errKMS), errors.Is(err, keys.ErrWrongKMS):
+	case errors.Is(err, errKMS), errors.Is(err, keys.ErrWrongKMS), errors.Is(err, keys.ErrHeldBefore):
 		return http.StatusConflict
 	}
 	return 0

@@ -20,6 +20,9 @@ import (
 // random fills b with what nobody can guess.
 func random(b []byte) { _, _ = rand.Read(b) } // it never fails
 
+// holder is who has data keys.
+func (c *brokerConfig) holder() string { return fmt.Sprintf("broker %d of %s", c.id, c.cluster) }
+
 // secure opens what the listeners need, which runs until end is called: longer than the broker, whose last answers need it too.
 func (c *brokerConfig) secure(
 	ctx context.Context, ways []engine.Listener, store kv.KV, files disk.FS, log *slog.Logger,
@@ -58,7 +61,7 @@ func (c *brokerConfig) secure(
 	if err != nil {
 		return s, end, err
 	}
-	ring, err := openRing(ctx, c.kms, c.data, false, store, files, log)
+	ring, err := openRing(ctx, c.holder(), c.kms, c.data, false, store, files, log)
 	if err != nil {
 		return s, end, err
 	}

@@ -41,7 +41,7 @@ func (i *installation) serveAPI(ctx context.Context, l net.Listener, api *http.S
 func (i *installation) dataKeys() *door.DataKeys {
 	d := &door.DataKeys{KMS: cmp.Or(i.cfg.login.kms, defaultKMS(i.cfg.data)), Store: i.store, Files: i.guard.files}
 	d.Ring = func(ctx context.Context, purpose string) (*keys.Ring, error) {
-		return openRingFor(ctx, purpose, d.KMS, i.cfg.data, false, i.store, d.Files, i.log)
+		return openRingFor(ctx, "", purpose, d.KMS, i.cfg.data, false, i.store, d.Files, i.log)
 	}
 	return d
 }

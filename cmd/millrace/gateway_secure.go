@@ -155,7 +155,7 @@ func (g *gatewayGuards) end() error {
 
 func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (err error) {
 	files, prefix := disk.OS(""), control.Prefix(g.cluster)
-	if g.ring, err = openRing(ctx, g.kms, g.data, false, g.store, files, g.log); err != nil {
+	if g.ring, err = openRing(ctx, "gateway "+g.name, g.kms, g.data, false, g.store, files, g.log); err != nil {
 		return err
 	}
 	recorder, err := openTrail(ctx, "gateway-"+g.name, g.data, g.store, g.ring, files, g.log)

@@ -85,7 +85,7 @@ func (s *offlineStores) ring(ctx context.Context, from kv.KV, cluster, kms, data
 	if err != nil {
 		return nil, err
 	}
-	ring, end, err := ringOf(ctx, record.Encrypt, cluster, kms, data, from, fs, log)
+	ring, end, err := ringOf(ctx, record.Encrypt, "", cluster, kms, data, from, fs, log)
 	if err == nil {
 		s.closers = append(s.closers, func() error { end(); return nil })
 	}

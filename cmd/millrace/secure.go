@@ -139,7 +139,7 @@ func openGuard(ctx context.Context, cfg serveConfig, plane *control.Plane, store
 			g.close()
 		}
 	}()
-	if g.ring, err = openRing(ctx, cfg.login.kms, cfg.data, true, store, files, log); err != nil {
+	if g.ring, err = openRing(ctx, "serve on "+cfg.name, cfg.login.kms, cfg.data, true, store, files, log); err != nil {
 		return nil, err
 	}
 	if g.trail, err = openTrail(ctx, "serve-"+cfg.name, cfg.data, store, g.ring, files, log); err != nil {
@@ -261,12 +261,13 @@ func defaultKMS(data string) string {
 	return "keyring://" + filepath.Join(data, "secure", "keyring.json")
 }
 
-// openRing opens the keys that secrets are sealed with. With create, a local key ring is made where nothing was ever sealed.
-func openRing(ctx context.Context, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
-	return openRingFor(ctx, secretsPurpose, kms, data, create, store, files, log)
+// openRing opens the keys that secrets are sealed with. With create, a local key ring is made where nothing was ever sealed. who has them, as
+// keys.World has it.
+func openRing(ctx context.Context, who, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
+	return openRingFor(ctx, who, secretsPurpose, kms, data, create, store, files, log)
 }
 
-func openRingFor(ctx context.Context, purpose, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
+func openRingFor(ctx context.Context, who, purpose, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
 	if kms == "" {
 		kms = defaultKMS(data)
 	}
@@ -285,7 +286,7 @@ func openRingFor(ctx context.Context, purpose, kms, data string, create bool, st
 	if err != nil {
 		return nil, err
 	}
-	return keys.OpenRing(ctx, store, purpose, wrap, keys.World{Clock: clock.System{}, Log: log})
+	return keys.OpenRing(ctx, store, purpose, wrap, keys.World{Clock: clock.System{}, Log: log, Holder: who})
 }
 
 // trailDir is where the processes of a host write what they record.

@@ -85,11 +85,11 @@ func sealed(store object.Store, ring *keys.Ring) object.Store {
 func clusterPurpose(cluster string) string { return "clusters/" + cluster }
 
 // ringOf opens the data keys of a cluster's records, nil where they are not encrypted. The function ends following them.
-func ringOf(ctx context.Context, encrypted bool, cluster, kms, data string, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, func(), error) {
+func ringOf(ctx context.Context, encrypted bool, who, cluster, kms, data string, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, func(), error) {
 	if !encrypted {
 		return nil, func() {}, nil
 	}
-	ring, err := openRingFor(ctx, clusterPurpose(cluster), kms, data, false, store, files, log)
+	ring, err := openRingFor(ctx, who, clusterPurpose(cluster), kms, data, false, store, files, log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cluster %s is encrypted: %w", cluster, err)
 	}

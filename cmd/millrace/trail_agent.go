@@ -51,7 +51,7 @@ func (t hostTrails) Run(ctx context.Context) error {
 
 // follow does it with the host's own trail, in which alerts are. That goes on until nobody writes into it any more.
 func (t hostTrails) follow(ctx context.Context) error {
-	ring, err := openRing(ctx, t.host.kms, t.host.data, false, t.store, t.files, t.log)
+	ring, err := openRing(ctx, "agent on "+t.host.name, t.host.kms, t.host.data, false, t.store, t.files, t.log)
 	if err != nil {
 		return err
 	}

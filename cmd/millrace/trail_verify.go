@@ -57,7 +57,7 @@ func (a *app) verifyTrail(ctx context.Context, data string, cfg etcdConfig, kms 
 		return err
 	}
 	defer func() { _ = stores.close() }() // nothing was written
-	ring, err := openRing(ctx, kms, data, false, stores.kv, files, log)
+	ring, err := openRing(ctx, "", kms, data, false, stores.kv, files, log)
 	if err != nil {
 		return err
 	}

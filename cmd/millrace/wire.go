@@ -57,7 +57,7 @@ func openStores(ctx context.Context, cfg brokerConfig, fs disk.FS, log *slog.Log
 		return s, fmt.Errorf("connect to etcd: %w", err)
 	}
 	s.kv, s.closers = client, append(s.closers, client.Close)
-	ring, closeRing, err := ringOf(ctx, cfg.encrypt, cfg.cluster, cfg.kms, cfg.data, s.kv, fs, log)
+	ring, closeRing, err := ringOf(ctx, cfg.encrypt, cfg.holder(), cfg.cluster, cfg.kms, cfg.data, s.kv, fs, log)
 	if err != nil {
 		return s, err
 	}

@@ -110,8 +110,8 @@ func (v *kmsVerbs) tellRewrapped(done api.Rewrapped, moved bool) error {
 		return err
 	}
 	if moved {
-		fmt.Fprintf(v.ErrOut, "Running brokers go on. Now start serve and agents anew with --kms '%s', then `millrace cluster roll`,\n"+
-			"before the next `millrace kms rotate` and before the old KMS goes. Keep it as long as backups of before are to be read.\n", done.KMS)
+		fmt.Fprintf(v.ErrOut, "Running brokers go on. Now start serve, agents and gateways anew with --kms '%s', then `millrace cluster roll`,\n"+
+			"before the old KMS goes; until then `millrace kms rotate` refuses. Keep the old one as long as backups of before are to be read.\n", done.KMS)
 	}
 	return nil
 }

@@ -18,8 +18,11 @@
 // Y6: Seal never repeats a nonce under one key in practice: 96 random bits each, and the key is used for small secrets only. What is large or
 // frequent derives keys of its own.
 // Y7: Rewrap changes how data keys are wrapped, not what they are, and may be repeated after it broke off.
+// Y8: Rotate makes no data key that a process which has a Ring could not unwrap because it has the KMS of before: after a Rewrap by another KMS it
+// refuses until everybody who announced a Ring before that has ended. Who announces itself after it has read data keys by the new KMS, or failed.
 //
 // Every exported type is safe for concurrent use.
 //
-// Files: kms.go (KMS, OpenKMS), keyring.go, awskms.go, vault.go, ring.go (Ring), follow.go (what keeps it current), record.go (etcd), rewrap.go.
+// Files: kms.go (KMS, OpenKMS), keyring.go, awskms.go, vault.go, ring.go (Ring), follow.go (what keeps it current), record.go (etcd), rewrap.go,
+// holders.go (who has a Ring, and whether the KMS was changed).
 package keys

@@ -13,7 +13,7 @@ import (
 const rewrapAtOnce = 100
 
 // Rewrap wraps the data keys of all purposes by another KMS, or anew by the same; processes that run go on, those that start need
-// the new one. It returns how many records it changed. It unwraps by the old KMS, and where that refuses by the new one, so that it can be
+// the new one, and until they have been started anew Rotate refuses (Y8). It returns how many records it changed. It unwraps by the old KMS, and where that refuses by the new one, so that it can be
 // repeated when it broke off; what only the new one opens was done before and is left alone. Nothing is written before all was unwrapped.
 // Errors: ErrWrongKMS, ErrUnavailable, kv.ErrConflict (somebody rotated meanwhile; repeat it), those of etcd, ctx's.
 func Rewrap(ctx context.Context, store kv.KV, from, to KMS) (int, error) {
@@ -37,6 +37,9 @@ func Rewrap(ctx context.Context, store kv.KV, from, to KMS) (int, error) {
 		conds, ops := make([]kv.Cond, len(part)), make([]kv.Op, len(part))
 		for i, item := range part {
 			conds[i], ops[i] = kv.ModRevEquals(item.Key, item.ModRev), kv.Put(item.Key, item.Value)
+		}
+		if from.Name() != to.Name() {
+			ops = append(ops, kv.Put(movedKey, encodeJSON(moved{Format: holderFormat, To: to.Name()})))
 		}
 		if _, err := store.Txn(ctx, conds, ops); err != nil {
 			return done, fmt.Errorf("rewrap: %w", err)

@@ -33,6 +33,9 @@ const (
 type World struct {
 	Clock clock.Clock
 	Log   *slog.Logger
+	// Holder is who has the Ring, for Rotate to wait for after a change of the KMS and for people to read, such as "broker 2 of default"; "": the
+	// Ring is for a moment, and nobody's concern.
+	Holder string
 	// Settle is how long a process knows a new key before it seals with it; 0: DefaultSettle; negative: not at all.
 	Settle time.Duration
 }
@@ -82,14 +85,26 @@ func OpenRing(ctx context.Context, store kv.KV, purpose string, kms KMS, w World
 	}
 	r := &Ring{store: store, purpose: purpose, kms: kms, world: w, done: make(chan struct{})}
 	r.now.Store(&snapshot{keys: map[uint32]*dataKey{}, learned: make(chan struct{})})
-	if err := r.load(ctx); err != nil {
-		return nil, fmt.Errorf("open data keys of %s: %w", purpose, err)
-	}
 	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.cancel = cancel
+	var work sync.WaitGroup
+	if w.Holder != "" {
+		t, err := announce(ctx, store, w.Holder)
+		if err != nil {
+			cancel()
+			return nil, fmt.Errorf("open data keys of %s: %w", purpose, err)
+		}
+		work.Go(func() { t.keep(following, store) })
+	}
+	if err := r.load(ctx); err != nil {
+		cancel()
+		work.Wait()
+		return nil, fmt.Errorf("open data keys of %s: %w", purpose, err)
+	}
+	work.Go(func() { r.follow(following) })
 	go func() {
 		defer close(r.done)
-		r.follow(following)
+		work.Wait()
 	}()
 	return r, nil
 }
@@ -214,10 +229,15 @@ func (r *Ring) learn(ctx context.Context, id uint32) (*dataKey, error) {
 }
 
 // Rotate makes a new data key, which everybody takes for what is written from now on (Y4); what is written stays as it is, and readable.
-// It returns the key's id. Errors: ErrUnavailable, ErrWrongKMS, those of etcd (kv.ErrConflict: somebody else has just rotated), ctx's.
+// It returns the key's id. Errors: ErrHeldBefore (somebody would not learn it), ErrUnavailable, ErrWrongKMS, those of etcd (kv.ErrConflict: somebody
+// else has just rotated or rewrapped), ctx's.
 func (r *Ring) Rotate(ctx context.Context) (uint32, error) {
 	id := r.now.Load().newest.id + 1
-	if err := r.create(ctx, id); err != nil {
+	still, err := settled(ctx, r.store)
+	if err == nil {
+		err = r.create(ctx, id, still)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("rotate data keys of %s: %w", r.purpose, err)
 	}
 	if _, err := r.learn(ctx, id); err != nil {
@@ -235,8 +255,8 @@ func deriveSeal(root []byte) (cipher.AEAD, error) {
 	return newGCM(key), nil
 }
 
-// create stores a new data key, if its id is free.
-func (r *Ring) create(ctx context.Context, id uint32) error {
+// create stores a new data key, if its id is free and conds hold.
+func (r *Ring) create(ctx context.Context, id uint32, conds ...kv.Cond) error {
 	root := make([]byte, keyBytes)
 	_, _ = rand.Read(root) // never fails
 	wrapped, err := r.kms.Wrap(ctx, root, wrapContext(r.purpose, id))
@@ -245,7 +265,7 @@ func (r *Ring) create(ctx context.Context, id uint32) error {
 	}
 	rec := record{Format: recordFormat, CreatedMs: r.world.Clock.Now().UnixMilli(), KMS: r.kms.Name(), Wrapped: wrapped}
 	key := recordKey(r.purpose, id)
-	_, err = r.store.Txn(ctx, []kv.Cond{kv.KeyMissing(key)}, []kv.Op{kv.Put(key, rec.encode())})
+	_, err = r.store.Txn(ctx, append(conds, kv.KeyMissing(key)), []kv.Op{kv.Put(key, rec.encode())})
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -350,6 +351,7 @@ func TestKeysRotatedUnderLoad(t *testing.T) {
 		if newest, _ := s.keysOf(); newest["clusters/default"] != round+2 || newest["secrets"] != round+2 {
 			t.Errorf("after %d rotations: %v", round+1, newest)
 		}
+		s.underKey(t, l, round+2)
 	}
 	s.verb("cluster", "roll") // what rests under old keys is read, what is new goes under the newest
 	l.await(t, 300)
@@ -363,6 +365,12 @@ func TestKeysRotatedUnderLoad(t *testing.T) {
 		t.Errorf("wrapped by %v", by)
 	}
 	l.await(t, 300) // running brokers go on
+	if out := s.failing("kms", "rotate"); !strings.Contains(out, "broker 1 of default, broker 2 of default, broker 3 of default, serve on local") {
+		t.Errorf("new data keys that the brokers cannot learn: %s", out)
+	}
+	if newest, _ := s.keysOf(); newest["clusters/default"] != 4 || newest["secrets"] != 4 {
+		t.Errorf("made all the same: %v", newest)
+	}
 	l.stop(t, s, "t")
 	trail := s.verb("audit", "log", "--data", dir, "--output", "json")
 	for _, action := range []string{"millrace:RotateDataKeys", "millrace:RewrapDataKeys"} {
@@ -378,4 +386,61 @@ func TestKeysRotatedUnderLoad(t *testing.T) {
 	again := serveSecure(t, options, "--kms", "keyring://"+other)
 	l.stop(t, again, "t")
 	again.verb("kms", "rotate")
+	more := again.load("t", partitions)
+	again.underKey(t, more, 5)
+	more.stopping()
+}
+
+// objectKeys is the data key of each object that is a part of a log, by its file.
+func (s secured) objectKeys() map[string]int {
+	s.t.Helper()
+	all := map[string]int{}
+	err := filepath.WalkDir(filepath.Join(s.Dir, "store"), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // trimmed meanwhile
+		}
+		if err != nil || !d.Type().IsRegular() || !strings.Contains(path, "/objects/wal/") || len(d.Name()) != len("0000000000000001") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !bytes.HasPrefix(data, []byte("MLRCobj\n")) || len(data) < 32 {
+			return fmt.Errorf("%s is not encrypted", path)
+		}
+		all[path] = int(binary.BigEndian.Uint32(data[12:])) // docs/formats/sealed-object.md
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all
+}
+
+// underKey shows that records which are written now are encrypted with a data key: soon after a rotation, when all brokers have settled on it, and from
+// then on.
+func (s secured) underKey(t *testing.T, l *secureLoad, id int) {
+	t.Helper()
+	window := func() error {
+		before := s.objectKeys()
+		l.await(t, 100)
+		seen, other := 0, map[int]int{}
+		for path, key := range s.objectKeys() {
+			if _, old := before[path]; old {
+				continue
+			}
+			if seen++; key != id {
+				other[key]++
+			}
+		}
+		if seen == 0 || len(other) > 0 {
+			return fmt.Errorf("%d new parts of logs, of which under other data keys (by id): %v", seen, other)
+		}
+		return nil
+	}
+	harness.Eventually(t, time.Minute, fmt.Sprintf("new records are under data key %d", id), func(context.Context) error { return window() })
+	if err := window(); err != nil {
+		t.Error(err)
+	}
 }
