@@ -251,6 +251,7 @@ func (s *produceSlot) complete(done partition.Appended) {
 		m := &s.call.api.metrics
 		m.ProduceBytes.Add(int64(s.bytes))
 		m.ProduceRecords.Add(int64(s.count))
+		s.call.api.usageOf(s.call.r.Conn, s.topic).Produced(s.bytes)
 		part.BaseOffset, part.LogAppendTime = done.BaseOffset, done.LogAppendTime
 		s.call.finish(1)
 		return

@@ -113,6 +113,11 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	f.resp.SessionID = sessionID
 	f.fill(req, told)
 	a.noteRead(c, f.chain.Len())
+	for i := range results {
+		if n := results[i].bytes; n > 0 {
+			a.usageOf(r.Conn, results[i].topic).Fetched(n)
+		}
+	}
 	f.send(r, throttle)
 }
 

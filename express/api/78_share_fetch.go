@@ -257,6 +257,7 @@ func (s *shareFetching) fill(results []sharing.Result, k *acknowledging) {
 				FirstOffset: d.First, LastOffset: d.Last, DeliveryCount: d.Count,
 			})
 		}
+		s.count(r)
 		i := at[r.Partition]
 		s.records[i[0]][i[1]] = net.Buffers(r.Records)
 		if kerr.Code(p.ErrorCode) == kerr.NotLeaderOrFollower {
@@ -270,6 +271,19 @@ func (s *shareFetching) fill(results []sharing.Result, k *acknowledging) {
 			s.nameLeader(p, id)
 		}
 	}
+}
+
+// count notes what the client gets.
+func (s *shareFetching) count(r sharing.Result) {
+	t, ok := s.api.catalog.TopicByID(r.Partition.Topic)
+	if !ok {
+		return
+	}
+	n := 0
+	for _, b := range r.Records {
+		n += len(b)
+	}
+	s.api.usageOf(s.caller.conn, t).Fetched(n)
 }
 
 // nameLeader tells who leads a partition that is not led here.

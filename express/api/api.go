@@ -17,6 +17,7 @@ import (
 	"millrace/base/limit"
 	"millrace/express/api/acls"
 	"millrace/express/catalog"
+	"millrace/express/meter"
 	"millrace/express/partition"
 	"millrace/express/quota"
 	"millrace/express/replica"
@@ -96,6 +97,7 @@ type World struct {
 	Identify func(*server.Conn) *identity.Identity
 	// Read is told of the bytes of records in each answer, and whose they are. It is quick and safe for concurrent use; nil: nobody is.
 	Read      func(principal string, bytes int64)
+	Usage     *meter.Meter       // counts what clients produce and fetch; nil: nobody does
 	Telemetry *telemetry.Manager // nil: clients are not asked for metrics
 	Presence  Presence           // nil: answers to Metadata do not wait for the heirs of brokers that are away
 	Door      *login.Door        // nil: no listener asks for a login

@@ -8,6 +8,7 @@ import (
 
 	"millrace/engine"
 	"millrace/express/catalog"
+	"millrace/express/meter"
 	"millrace/express/quota"
 	"millrace/kafka/kerr"
 	"millrace/kafka/server"
@@ -27,6 +28,14 @@ func (a *API) wholeOf(c *server.Conn) *quota.Whole {
 		return nil
 	}
 	return a.whole
+}
+
+// usageOf returns the counters of a topic for what a client does with it; nil for nodes of the installation.
+func (a *API) usageOf(c *server.Conn, t *catalog.Topic) *meter.Topic {
+	if t.Internal || c.Listener() == engine.Internal {
+		return nil
+	}
+	return a.world.Usage.Topic(t.ID, t.Name)
 }
 
 // enter counts a connection, and delays it if it comes too early. Who was let in must leave.

@@ -74,6 +74,9 @@ type Config struct {
 	// Limits are what all clients together are held to, and how often the broker says what it has to do.
 	Limits engine.Limits
 
+	// Usage is how often the broker records what clients used, which a crash may lose; 0: the default of express/meter.
+	Usage time.Duration
+
 	MaxConnections      int // open at once; 0: one for each 32 KiB of Memory, which is more than an idle one takes
 	MaxConnectionsPerIP int // from one address; 0: as MaxConnections
 }
@@ -156,6 +159,7 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "controller", Run: controller.New(controller.Config{Takes: cfg.Log == catalog.LogObject}, controller.World{Cluster: b.catalog, Clock: w.Clock, Log: w.Log}).Run},
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "load", Run: func(ctx context.Context) error { return b.tellLoads(ctx, cfg, w) }},
+		life.Actor{Name: "usage", Run: b.usage.Run},
 		life.Actor{Name: "guards", Run: b.runGuards},
 		life.Actor{Name: "network", Run: b.network.Run},
 		life.Actor{Name: "private listeners", Run: func(ctx context.Context) error { return b.runPrivate(ctx, cfg, w, doors) }},

@@ -23,6 +23,7 @@ import (
 	"millrace/express/cleaner"
 	"millrace/express/coord"
 	"millrace/express/manifest"
+	"millrace/express/meter"
 	"millrace/express/objectlog"
 	"millrace/express/partition"
 	"millrace/express/peer"
@@ -84,6 +85,7 @@ type broker struct {
 	server       *server.Server
 	figures      *figures
 	traffic      func() quota.Traffic // of clients, where there are limits
+	usage        *meter.Meter
 	unfollow     func()
 	endRooms     context.CancelFunc // ends loads, removals and marker writes
 	manifests    *manifest.Store
@@ -166,6 +168,7 @@ func open(ctx context.Context, cfg Config, w World, self doors, incarnation uint
 		Objects: w.Objects, Segments: segments, Clock: w.Clock, Logger: w.Log, Sweeps: b.catalog.IsController, Orphans: b.sweepOrphans(w.Objects),
 	})
 	b.audit = b.auditor(cfg, w, slabs)
+	b.usage = b.meter(cfg, w, incarnation)
 	if w.Inside != nil {
 		w.Inside(b.registry.All)
 	}
@@ -394,7 +397,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 		Leads: b.leads, Transactions: b.coordinators.transactions, Verifier: b.verifier, Markers: b.markers, Telemetry: receiver,
 		Sharing: b.coordinators.sharing, ShareState: b.coordinators.shares, Presence: presence{b.remote, b.logs != nil},
 		Door: b.guards.door, Listener: b.guards.listener, Users: b.guards.users, Authorizer: b.guards.judge, ACLs: b.guards.acls, Trail: b.guards.cfg.Trail,
-		Identify: w.Secure.Identify, Read: b.guards.read,
+		Identify: w.Secure.Identify, Read: b.guards.read, Usage: b.usage,
 		Volume: func() (total, usable int64) {
 			free, err := w.FS.Free(cfg.Dir)
 			if err != nil {
@@ -434,10 +437,13 @@ func (b *broker) close(ctx context.Context) error {
 	if b.remote != nil {
 		b.remote.pool.Close()
 	}
+	var errs []error
+	if err := b.endUsage(ctx); err != nil {
+		errs = append(errs, err)
+	}
 	if b.registry != nil {
 		b.registry.closeAll()
 	}
-	var errs []error
 	if b.log != nil {
 		if err := b.log.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close the log: %w", err))
