@@ -162,6 +162,13 @@ func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
 			c.Memory = memory
 		}
 	}
+	if p.options.Limits != nil {
+		limits, err := p.options.Limits(s)
+		if err != nil {
+			return c, err
+		}
+		c.Limits = limits
+	}
 	c.Settings, c.Auth, c.Brokers = s, s.Auth, s.Brokers
 	return c, nil
 }
@@ -279,7 +286,7 @@ func (p *Plane) planUpdate(ctx context.Context, c, after Cluster) ([]Step, error
 		return nil, nil
 	}
 	var s steps
-	restart := c.Memory != after.Memory || c.Binary != after.Binary || c.public() != after.public() || c.shows() != after.shows()
+	restart := c.Memory != after.Memory || c.Limits != after.Limits || c.Binary != after.Binary || c.public() != after.public() || c.shows() != after.shows()
 	if old, now := c.Settings.Configuration, after.Settings.Configuration; old != now && p.options.Applier != nil {
 		again, err := p.options.Applier.Plan(ctx, c, old, now)
 		if err != nil {

@@ -64,8 +64,9 @@ type Cluster struct {
 	// is as it was. It cannot be changed.
 	Log string `json:"log,omitempty"`
 
-	MaxConnections      int `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
-	MaxConnectionsPerIP int `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
+	Limits              engine.Limits `json:"limits,omitzero"`                  // that each broker holds its clients to; for Ensure as they were
+	MaxConnections      int           `json:"max_connections,omitempty"`        // of each broker; 0: by Memory
+	MaxConnectionsPerIP int           `json:"max_connections_per_ip,omitempty"` // of each broker; 0: as MaxConnections
 
 	// Auth is the logins that the brokers' listeners offer, as ParseAuth gives it; "": PLAINTEXT without a login, on its own port. For
 	// Ensure "" is as it was, and a change is an operation where a broker runs.
@@ -303,6 +304,7 @@ func (p *Plane) settleLogins(ctx context.Context, c Cluster) error {
 func merge(old, asked Cluster, idle bool) Cluster {
 	c := asked
 	c.Format, c.Managed = format, old.Managed
+	c.Limits = old.Limits
 	if old.Name != "" {
 		c.Log = old.Log
 	}

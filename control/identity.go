@@ -30,6 +30,8 @@ type Options struct {
 	Like Cluster
 	// Memory is that of a broker of a type, in bytes, 0 for the engine's default; ErrSpec for a type that there is not. nil: Like.Memory.
 	Memory func(brokerType string) (int64, error)
+	// Limits are what brokers of a cluster with these Settings hold their clients to; ErrSpec for what cannot be. nil: none.
+	Limits func(s Settings) (engine.Limits, error)
 	// Binary is the program of a version of Kafka; "" is the agents' own. nil: of every version.
 	Binary func(kafkaVersion string) string
 	// Identity writes and reads Kafka's cluster id; its zero value leaves that to the brokers.

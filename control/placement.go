@@ -146,7 +146,7 @@ func (p *placement) take(s engine.NodeSpec) {
 func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live bool) (engine.NodeSpec, error) {
 	c := p.cluster
 	s := engine.NodeSpec{
-		Format: engine.First, Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Log: c.Log, Store: c.Store,
+		Format: engine.First, Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Limits: c.Limits, Log: c.Log, Store: c.Store,
 		Zone: cmp.Or(h.Zone, zones[int(id-1)%len(zones)]), Listen: former.Listen, Metrics: former.Metrics,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary,
 	}

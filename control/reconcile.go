@@ -378,7 +378,7 @@ func (p *Plane) heirs(ctx context.Context, c Cluster, ids []int32) (old, heirs [
 	for _, o := range old {
 		s := placed[o.ID-1]
 		h := hosts[slices.IndexFunc(hosts, func(h engine.Host) bool { return h.Name == s.Host })]
-		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory
+		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory, s.Limits = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory, o.Limits
 		s.Format, s.Auth, s.Secure = o.Format, o.Auth, o.Secure // an operation may be changing them
 		if s.Listeners, err = listeners(s.Auth, s.Listen, c.publicOf(h)); err != nil {
 			return nil, nil, err

@@ -273,7 +273,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 			err = fmt.Errorf("%w: %w", errRefused, fault)
 			return
 		}
-		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory = round, auth, all, c.Binary, c.Memory
+		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory, s.Limits = round, auth, all, c.Binary, c.Memory, c.Limits
 		if c.Listen == "" {
 			s.Metrics = ""
 			if c.shows() {

@@ -16,9 +16,11 @@ import (
 	"millrace/aws/arn"
 	"millrace/aws/door"
 	"millrace/aws/kafka"
+	"millrace/aws/secretsmanager"
 	"millrace/aws/sts"
 	"millrace/base/clock"
 	"millrace/control"
+	"millrace/control/capacity"
 	"millrace/control/configuration"
 	"millrace/control/sizes"
 	"millrace/control/topics"
@@ -27,21 +29,26 @@ import (
 	"millrace/express/settings"
 	"millrace/kafka/client"
 	"millrace/secure/cert"
+	"millrace/secure/secret"
 )
 
 // manage tells the control plane what clusters that the API makes take from this installation.
-func (i *installation) manage() {
+func (i *installation) manage() error {
+	if err := i.quotas.Validate(); err != nil {
+		return err
+	}
 	like := i.cfg.cluster()
 	like.Region = i.guard.region
 	i.configurations = configuration.NewStore(configuration.World{KV: i.store, Clock: clock.System{}, Users: users{i}, Rules: brokerRules{}})
 	i.plane = i.plane.With(control.Options{
-		Ports: i.cfg.ports.Ports, Like: like, Memory: memoryOfType, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
+		Ports: i.cfg.ports, Like: like, Memory: memoryOfType, Limits: i.limitsOf, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },
 			ID:     catalog.IdentityOf,
 		},
 	})
+	return nil
 }
 
 // memoryOfType is what a broker of a type gets; 0 for one without a type.
@@ -56,6 +63,37 @@ func memoryOfType(name string) (int64, error) {
 	return t.Process.Memory, nil
 }
 
+// limitsOf is what brokers of a cluster hold their clients to.
+func (i *installation) limitsOf(s control.Settings) (engine.Limits, error) {
+	var t sizes.Type
+	var err error
+	switch {
+	case s.Type == control.Serverless:
+		t, err = i.quotas.Unit()
+	case s.BrokerType != "":
+		t, err = sizes.Find(s.BrokerType)
+	}
+	if err != nil {
+		return engine.Limits{}, fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	return t.Limits, nil
+}
+
+// follow lets the brokers of serverless clusters follow their load until ctx ends.
+func (i *installation) follow(ctx context.Context) error {
+	policy, err := capacity.PolicyOf(i.quotas)
+	if err != nil {
+		return err
+	}
+	loop, err := capacity.New(capacity.Config{Policy: policy}, capacity.World{
+		Plane: capacity.Of(i.plane), KV: i.store, Clock: clock.System{}, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	return loop.Run(ctx)
+}
+
 // doors are the AWS services that the API serves.
 func (i *installation) doors() (*door.Handler, error) {
 	g := i.guard
@@ -64,9 +102,10 @@ func (i *installation) doors() (*door.Handler, error) {
 		Plane: i.plane, Configurations: i.configurations,
 		Topics: topics.New(func(ctx context.Context, cluster string) (topics.Admin, error) { return i.dial(ctx, cluster) }),
 	}, kafka.Config{Home: home})
+	secrets := secret.NewStore(secret.World{KV: i.store, Sealer: g.ring, Clock: clock.System{}, Random: random})
 	return door.New(door.Config{Services: []door.Service{
 		{Name: "kafka", Protocol: door.RestJSON, Operations: service.Operations()},
-		sts.Service(g.view),
+		sts.Service(g.view), secretsmanager.New(home, secrets).Door(),
 	}}, door.World{Signatures: g.requests, Policies: g.view, Trail: g.trail, Clock: clock.System{}, Log: i.log})
 }
 

@@ -21,6 +21,8 @@ import (
 	"millrace/base/object"
 	"millrace/cmd/terminal"
 	"millrace/control"
+	"millrace/control/configuration"
+	"millrace/control/sizes"
 	"millrace/engine"
 	"millrace/secure/keys"
 )
@@ -79,8 +81,11 @@ type installation struct {
 	plane    *control.Plane
 	agent    *agent.Agent
 	shown    *agentTLS
-	guard    *guard          // nil: nobody is asked who they are
+	guard    *guard
 	cluster  control.Cluster // the default one, as it was found or made; the zero value: there is none
+
+	configurations *configuration.Store
+	quotas         sizes.Quotas // of serverless clusters
 }
 
 // openInstallation starts etcd and makes the default cluster's records. What it
@@ -117,6 +122,9 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	}
 	i.plane = control.New(i.store, engine.Host{Name: self.name, Zone: self.zone, Address: self.advertise, Public: self.public}, clock.System{}, log)
 	if err := i.openGuard(ctx, fs); err != nil {
+		return nil, err
+	}
+	if err := i.manage(); err != nil {
 		return nil, err
 	}
 	if cfg.noCluster {
@@ -248,9 +256,14 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 			mux := http.NewServeMux()
 			handleHealth(mux, i.plane, cluster)
 			i.door().Routes(mux)
-			return i.serveAPI(ctx, listener, mux)
+			services, err := i.doors()
+			if err != nil {
+				return err
+			}
+			return i.serveAPI(ctx, listener, services, mux)
 		}},
 		life.Actor{Name: "operations", Run: i.plane.Run},
+		life.Actor{Name: "capacity", Run: i.follow},
 		life.Actor{Name: "greeting", Run: func(ctx context.Context) error {
 			return i.announce(ctx, cluster, func(nodes []control.Node) {
 				i.keepEndpoints(nodes)
