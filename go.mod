@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs v1.92.1
+	github.com/aws/aws-sdk-go-v2/service/kafka v1.65.11
 	github.com/aws/aws-sdk-go-v2/service/kms v1.62.5
 	github.com/google/uuid v1.6.0
 	github.com/hashicorp/vault/api v1.23.0
