@@ -189,8 +189,6 @@ func timestamp(t time.Time) string {
 	return t.UTC().Format(timeFormat)
 }
 
-func enabled(e *flag) bool { return e != nil && e.Enabled != nil && *e.Enabled }
-
 func isTrue(b *bool) bool { return b != nil && *b }
 
 func toggle(on bool) *flag { return &flag{Enabled: &on} }

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestWhatPoliciesAreAsked(t *testing.T) {
 		if op.Action != action || strings.Join(needs, ",") != need {
 			t.Errorf("%s needs %s and %q, want %s and %q", op.Name, op.Action, needs, action, need)
 		}
-		if op.Reads != (op.Method == "GET") {
+		if op.Reads != (op.Method == http.MethodGet) {
 			t.Errorf("%s: reads is %v", op.Name, op.Reads)
 		}
 	}
