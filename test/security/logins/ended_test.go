@@ -39,7 +39,7 @@ func (s *site) disable(p person) {
 		dialer := tls.Dialer{NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(s.addresses.next())}}, Config: config}
 		nc, err := dialer.DialContext(ctx, "tcp", s.targets()[0].tls)
 		if err != nil {
-			return nil //nolint:nilerr // it is to be refused
+			return nil // it is refused, as it is to be
 		}
 		defer nc.Close()
 		const soon = time.Second // a broker that accepts a certificate says nothing by itself
