@@ -143,6 +143,7 @@ func (f *farm) report(s engine.NodeSpec) {
 
 // check is what holds at every moment: two processes of hosts that have agents never are one broker, nor at one address.
 func (f *farm) check() {
+	f.reachOneAnother()
 	who, at := map[string]string{}, map[string]string{}
 	for key, s := range f.running {
 		if f.cut[s.Host] {
@@ -158,6 +159,21 @@ func (f *farm) check() {
 				f.fault("%s and %s listen at %s", other, key, a)
 			}
 			at[a] = key
+		}
+	}
+}
+
+// reachOneAnother is C9, as for host.
+func (f *farm) reachOneAnother() {
+	has := func(s engine.NodeSpec, name string) bool {
+		return slices.ContainsFunc(s.Served(), func(l engine.Listener) bool { return l.Name == name })
+	}
+	for _, from := range f.running {
+		for _, to := range f.running {
+			inside := has(from, engine.Internal) && has(to, engine.Internal)
+			if from.Cluster == to.Cluster && from.ID != to.ID && !inside && (!has(to, engine.Client) || to.Secure.Authorize) {
+				f.fault("broker %d with %q cannot reach broker %d with %q", from.ID, from.Auth, to.ID, to.Auth)
+			}
 		}
 	}
 }

@@ -239,3 +239,83 @@ func TestOperationsAreNotMended(t *testing.T) {
 		settle(t, store, never, true, func(context.Context, *control.Plane) {})
 	})
 }
+
+// hooked is a store in which something happens just before the first transaction that is looked for.
+type hooked struct {
+	kv.KV
+	is     func([]kv.Op) bool
+	before func()
+}
+
+func (h *hooked) Txn(ctx context.Context, cond []kv.Cond, ops []kv.Op) (int64, error) {
+	if h.before != nil && h.is(ops) {
+		before := h.before
+		h.before = nil
+		before()
+	}
+	return h.KV.Txn(ctx, cond, ops)
+}
+
+// puts says that a transaction writes a spec for which is holds.
+func puts(ops []kv.Op, is func(engine.NodeSpec) bool) bool {
+	for _, op := range ops {
+		if !strings.HasPrefix(op.Key, engine.AllSpecs) || op.Kind != kv.OpPut {
+			continue
+		}
+		if s, err := engine.Decode[engine.NodeSpec](op.Value); err == nil && is(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// C14: an agent that is back in the last moment keeps its brokers.
+func TestHostThatIsBackInTime(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "object", options())
+		before := hostsOf(t, managedPlane(store))
+		f.lose("n2")
+		moves := func(ops []kv.Op) bool { return puts(ops, func(s engine.NodeSpec) bool { return s.Moved }) }
+		back := false
+		during(t, &hooked{KV: store, is: moves, before: func() { back = true; f.joinAt("n2") }}, func(p *control.Plane) {
+			time.Sleep(time.Minute)
+			c, err := p.Cluster(ctx, "c")
+			if hostsOf(t, p) != before || !back || err != nil || c.Phase != control.Active || f.ids("c") != "1 2 3" {
+				t.Errorf("on %s, before on %s; back %v, %+v, %v", hostsOf(t, p), before, back, c, err)
+			}
+		})
+	})
+}
+
+// C15: an operation that begins while something is mended finds the specs as they were.
+func TestMendThatAnOperationOvertakes(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		settle(t, store, never, true, func(ctx context.Context, p *control.Plane) { create(t, ctx, p, "c", three) })
+		wrong := specs(t, store)[2]
+		wrong.Drain = true
+		b, err := engine.Encode(wrong)
+		must(t, err)
+		put(t, store, wrong.Key(), string(b))
+		mends := func(ops []kv.Op) bool {
+			return puts(ops, func(s engine.NodeSpec) bool { return s.ID == 3 && !s.Drain })
+		}
+		begun, wrote := false, false
+		run := &hooked{KV: store, is: mends, before: func() {
+			_, err := managedPlane(store).Begin(ctx, "c", control.Request{Kind: control.Scale, Brokers: 2})
+			must(t, err)
+			begun = true
+		}}
+		watch, stop := context.WithCancel(ctx)
+		changes := store.Watch(watch, wrong.Key(), 0)
+		during(t, run, func(p *control.Plane) { time.Sleep(time.Minute) })
+		stop()
+		for e := range changes {
+			if s, err := engine.Decode[engine.NodeSpec](e.Item.Value); e.Type == kv.EventPut && err == nil && !s.Drain {
+				wrote = true
+			}
+		}
+		if !begun || wrote || f.ids("c") != "1 2" {
+			t.Errorf("begun %v, mended %v, running %s", begun, wrote, f.ids("c"))
+		}
+	})
+}
