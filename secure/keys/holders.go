@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,8 +27,18 @@ const (
 type holder struct {
 	Format int    `json:"format"`
 	Who    string `json:"who"`
-	// Since is the revision at which it first stood here, before the Ring read any data key; 0: that of the record's creation.
+	// Since is the revision at which it first stood here, before the Ring read any data key; 0: that of the record itself.
 	Since int64 `json:"since,omitempty"`
+}
+
+func readHolder(item kv.Item) (h holder, err error) {
+	if err := json.Unmarshal(item.Value, &h); err != nil || h.Format > holderFormat {
+		return h, fmt.Errorf("%w: %s cannot be read", ErrNewer, item.Key)
+	}
+	if h.Since == 0 {
+		h.Since = item.ModRev
+	}
+	return h, nil
 }
 
 // moved says that the data keys were wrapped by another KMS; its revision says when. What is in it is for people.
@@ -38,43 +47,69 @@ type moved struct {
 	To     string `json:"to"` // KMS.Name
 }
 
-// tenancy keeps the record of a holder in etcd until stop is called.
+// tenancy keeps the record of a holder in etcd until it is told to end.
 type tenancy struct {
+	store kv.KV
+	key   string
 	who   string
 	since int64
 	lease kv.Lease
 }
 
-// announce writes who has a Ring. The record is there before any data key is read (Y8).
-func announce(ctx context.Context, store kv.KV, who string) (*tenancy, error) {
-	t := &tenancy{who: who}
-	if err := t.write(ctx, store); err != nil {
+// errSucceeded: another process of the same name has come since.
+var errSucceeded = errors.New("keys: another process of this name has data keys since")
+
+// announce writes who has a Ring. The record is there before any data key is read (Y8). It takes the place of that of a process of the same name, which
+// has ended, perhaps without a word.
+func announce(ctx context.Context, store kv.KV, purpose, who string) (*tenancy, error) {
+	t := &tenancy{store: store, key: holderPrefix + purpose + "/" + who, who: who}
+	if err := t.write(ctx); err != nil {
 		return nil, fmt.Errorf("announce who has data keys: %w", err)
 	}
 	return t, nil
 }
 
-func (t *tenancy) write(ctx context.Context, store kv.KV) error {
-	lease, err := store.Grant(ctx, holderTTL)
+func (t *tenancy) write(ctx context.Context) (err error) {
+	lease, err := t.store.Grant(ctx, holderTTL)
 	if err != nil {
 		return err
+	}
+	for {
+		var rev int64
+		rev, err = t.put(ctx, lease.ID())
+		if err == nil {
+			t.lease = lease
+			if t.since == 0 {
+				t.since = rev
+			}
+			return nil
+		}
+		if !errors.Is(err, kv.ErrConflict) {
+			_ = lease.Close(context.WithoutCancel(ctx)) // it ends by itself otherwise
+			return err
+		}
+	}
+}
+
+// put writes the record in the place of the one that is there.
+func (t *tenancy) put(ctx context.Context, lease kv.LeaseID) (rev int64, err error) {
+	cond := kv.KeyMissing(t.key)
+	item, err := t.store.Get(ctx, t.key)
+	switch {
+	case err == nil:
+		if h, err := readHolder(item); err == nil && t.since != 0 && h.Since > t.since {
+			return 0, errSucceeded
+		}
+		cond = kv.ModRevEquals(t.key, item.ModRev)
+	case !errors.Is(err, kv.ErrNotFound):
+		return 0, err
 	}
 	value := encodeJSON(holder{Format: holderFormat, Who: t.who, Since: t.since})
-	key := holderPrefix + rand.Text() // a new one each time: that of a lease which is over may still stand there
-	rev, err := store.Txn(ctx, []kv.Cond{kv.KeyMissing(key)}, []kv.Op{kv.PutLeased(key, value, lease.ID())})
-	if err != nil {
-		_ = lease.Close(context.WithoutCancel(ctx)) // it ends by itself otherwise
-		return err
-	}
-	if t.since == 0 {
-		t.since = rev
-	}
-	t.lease = lease
-	return nil
+	return t.store.Txn(ctx, []kv.Cond{cond}, []kv.Op{kv.PutLeased(t.key, value, lease)})
 }
 
 // keep writes the record again whenever etcd has let it go, until ctx ends; then it goes.
-func (t *tenancy) keep(ctx context.Context, store kv.KV) {
+func (t *tenancy) keep(ctx context.Context) {
 	for wait := firstRetry; ; {
 		select {
 		case <-ctx.Done():
@@ -84,11 +119,13 @@ func (t *tenancy) keep(ctx context.Context, store kv.KV) {
 			return
 		case <-t.lease.Done():
 		}
-		if err := t.write(ctx, store); err == nil {
+		switch err := t.write(ctx); {
+		case err == nil:
 			wait = firstRetry
-		} else if errors.Is(err, kv.ErrClosed) {
+		case errors.Is(err, kv.ErrClosed):
 			return
-		} else if pause(ctx, wait) {
+		default:
+			pause(ctx, wait)
 			wait = min(2*wait, lastRetry)
 		}
 	}
@@ -110,12 +147,9 @@ func settled(ctx context.Context, store kv.KV) (kv.Cond, error) {
 	}
 	var before []string
 	for _, item := range items {
-		var h holder
-		if err := json.Unmarshal(item.Value, &h); err != nil || h.Format > holderFormat {
-			return kv.Cond{}, fmt.Errorf("%w: %s cannot be read", ErrNewer, item.Key)
-		}
-		if h.Since == 0 {
-			h.Since = item.CreateRev
+		h, err := readHolder(item)
+		if err != nil {
+			return kv.Cond{}, err
 		}
 		if h.Since < when.ModRev && !slices.Contains(before, h.Who) {
 			before = append(before, h.Who)

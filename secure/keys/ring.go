@@ -89,12 +89,12 @@ func OpenRing(ctx context.Context, store kv.KV, purpose string, kms KMS, w World
 	r.cancel = cancel
 	var work sync.WaitGroup
 	if w.Holder != "" {
-		t, err := announce(ctx, store, w.Holder)
+		t, err := announce(ctx, store, purpose, w.Holder)
 		if err != nil {
 			cancel()
 			return nil, fmt.Errorf("open data keys of %s: %w", purpose, err)
 		}
-		work.Go(func() { t.keep(following, store) })
+		work.Go(func() { t.keep(following) })
 	}
 	if err := r.load(ctx); err != nil {
 		cancel()
