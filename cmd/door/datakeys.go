@@ -44,15 +44,25 @@ func dataKeyRoutes() []route {
 			}
 			done, err := c.Keys.rotate(c.ctx(), b.Purpose)
 			return map[string]any{"rotated": done}, err
-		}),
+		}).of(newestKeys),
 		at("POST "+all+"/rewrap", "millrace:RewrapDataKeys", nil, func(c *securityCall) (any, error) {
 			var b api.Rewrap
 			if err := c.body(&b); err != nil {
 				return nil, err
 			}
 			return c.Keys.rewrap(c.ctx(), b.To)
-		}),
+		}).of(newestKeys),
 	}
+}
+
+// newestKeys is the newest data key of each purpose, with what wraps it.
+func newestKeys(c *securityCall) (any, error) {
+	all, err := keys.List(c.ctx(), c.Keys.Store)
+	newest := map[string]keys.Info{}
+	for _, k := range all {
+		newest[k.Purpose] = k // they come by purpose and id
+	}
+	return map[string]any{"newest": newest}, err
 }
 
 func (d *DataKeys) list(ctx context.Context) (api.DataKeyList, error) {

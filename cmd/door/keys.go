@@ -30,6 +30,17 @@ func (c *securityCall) rootOnly(id string) error {
 	return err
 }
 
+// keyState is an access key without its secret, in AWS's words. That somebody's key is inactive takes no protection away, as "enabled": false of a
+// protection would.
+func keyState(c *securityCall) (any, error) {
+	k, err := c.Store.KeyOf(c.ctx(), c.r.PathValue("id"))
+	status := "Inactive"
+	if k.Enabled {
+		status = "Active"
+	}
+	return map[string]string{"access_key_id": k.ID, "user": k.User, "status": status}, err
+}
+
 func keyRoutes() []route {
 	const one = api.Security + "/keys/{id}"
 	return []route{
@@ -52,14 +63,14 @@ func keyRoutes() []route {
 				return nil, err
 			}
 			return map[string]any{"access_key_id": id, "enabled": b.Enabled}, c.Store.SetKey(c.ctx(), id, b.Enabled)
-		}),
+		}).of(keyState),
 		at("DELETE "+one, "iam:DeleteAccessKey", onKey, func(c *securityCall) (any, error) {
 			id := c.r.PathValue("id")
 			if err := c.rootOnly(id); err != nil {
 				return nil, err
 			}
 			return map[string]any{"access_key_id": id}, c.Store.DeleteKey(c.ctx(), id)
-		}),
+		}).of(keyState),
 	}
 }
 
@@ -154,11 +165,16 @@ func clusterRoutes() []route {
 			return do(c, control.Prefix(c.r.PathValue("name")))
 		}
 	}
+	policyOf := with(func(c *securityCall, cluster string) (any, error) {
+		document, version, err := c.Store.ClusterPolicy(c.ctx(), cluster)
+		return api.Document{Document: document, Version: version}, err
+	})
+	tagsOf := with(func(c *securityCall, cluster string) (any, error) {
+		tags, err := c.Store.ClusterTags(c.ctx(), cluster)
+		return map[string]any{"tags": tags}, err
+	})
 	return []route{
-		at("GET "+one+"/policy", "kafka:GetClusterPolicy", onCluster, with(func(c *securityCall, cluster string) (any, error) {
-			document, version, err := c.Store.ClusterPolicy(c.ctx(), cluster)
-			return api.Document{Document: document, Version: version}, err
-		})),
+		at("GET "+one+"/policy", "kafka:GetClusterPolicy", onCluster, policyOf),
 		at("PUT "+one+"/policy", "kafka:PutClusterPolicy", onCluster, with(func(c *securityCall, cluster string) (any, error) {
 			var b api.Document
 			if err := c.body(&b); err != nil {
@@ -166,20 +182,17 @@ func clusterRoutes() []route {
 			}
 			version, err := c.Store.SetClusterPolicy(c.ctx(), cluster, b.Document, b.Version)
 			return api.Document{Document: b.Document, Version: version}, err
-		})),
+		})).of(policyOf),
 		at("DELETE "+one+"/policy", "kafka:DeleteClusterPolicy", onCluster, with(func(c *securityCall, cluster string) (any, error) {
 			return named{c.r.PathValue("name")}, c.Store.DeleteClusterPolicy(c.ctx(), cluster)
-		})),
-		at("GET "+one+"/tags", "kafka:ListTagsForResource", onCluster, with(func(c *securityCall, cluster string) (any, error) {
-			tags, err := c.Store.ClusterTags(c.ctx(), cluster)
-			return map[string]any{"tags": tags}, err
-		})),
+		})).of(policyOf),
+		at("GET "+one+"/tags", "kafka:ListTagsForResource", onCluster, tagsOf),
 		at("PUT "+one+"/tags", "kafka:TagResource", onCluster, with(func(c *securityCall, cluster string) (any, error) {
 			var b api.Tags
 			if err := c.body(&b); err != nil {
 				return nil, err
 			}
 			return map[string]any{"tags": b.Set}, c.Store.SetClusterTags(c.ctx(), cluster, b.Set)
-		})),
+		})).of(tagsOf),
 	}
 }

@@ -71,13 +71,20 @@ type route struct {
 	action  string
 	on      func(c *securityCall) string // ARN of what it is done to; nil: "*"
 	do      func(c *securityCall) (any, error)
-	quiet   bool // it changes nothing: nothing is recorded
-	free    bool // every key may ask; what comes of it is decided within
+	state   func(c *securityCall) (any, error) // what it changes, as the trail may keep it; nil: it changes nothing that was there
+	quiet   bool                               // it changes nothing: nothing is recorded
+	free    bool                               // every key may ask; what comes of it is decided within
 }
 
 // at makes a route; one that only reads is not recorded.
 func at(pattern, action string, on func(*securityCall) string, do func(*securityCall) (any, error)) route {
 	return route{pattern: pattern, action: action, on: on, do: do, quiet: strings.HasPrefix(pattern, http.MethodGet)}
+}
+
+// of gives a route the state that it changes.
+func (r route) of(state func(*securityCall) (any, error)) route {
+	r.state = state
+	return r
 }
 
 // Bounds of a request's body, in bytes.
@@ -123,17 +130,35 @@ func (c *securityCall) run(one route) (any, error) {
 			return nil, err
 		}
 	}
-	answer, err := one.do(c)
-	if !one.quiet {
-		e := c.event(trail.Admin, trail.Accepted, one.action, on)
-		if err != nil {
-			e.Outcome, e.Reason = trail.Failed, err.Error()
-		} else {
-			e.After = told(answer)
-		}
-		c.Record.Record(e)
+	if one.quiet {
+		return one.do(c)
 	}
+	before := c.stands(one)
+	answer, err := one.do(c)
+	e := c.event(trail.Admin, trail.Accepted, one.action, on)
+	switch {
+	case err != nil:
+		e.Outcome, e.Reason = trail.Failed, err.Error()
+	case one.state != nil:
+		e.Before, e.After = before, c.stands(one)
+	default:
+		e.After = told(answer)
+	}
+	c.Record.Record(e)
 	return answer, err
+}
+
+// stands is the state that a route changes as it is now; nil: there is none, or it cannot be read. Who changes the same at the same time may be in it:
+// theirs is an event of its own.
+func (c *securityCall) stands(one route) json.RawMessage {
+	if one.state == nil {
+		return nil
+	}
+	state, err := one.state(c)
+	if err != nil {
+		return nil
+	}
+	return told(state)
 }
 
 // told is what the trail may keep of an answer: not what was told once and to the caller alone.
@@ -215,6 +240,12 @@ func onUser(c *securityCall) string   { return c.arn("user/", c.r.PathValue("nam
 func onRole(c *securityCall) string   { return c.arn("role/", c.r.PathValue("name")) }
 func onPolicy(c *securityCall) string { return c.arn("policy/", c.r.PathValue("name")) }
 
+// States that calls change. None holds a secret.
+
+func userState(c *securityCall) (any, error)   { return c.Store.User(c.ctx(), c.r.PathValue("name")) }
+func roleState(c *securityCall) (any, error)   { return c.Store.Role(c.ctx(), c.r.PathValue("name")) }
+func policyState(c *securityCall) (any, error) { return c.Store.Policy(c.ctx(), c.r.PathValue("name")) }
+
 // named is an answer of those that have nothing to say.
 type named struct {
 	Name string `json:"name"`
@@ -225,7 +256,11 @@ func ownerRoutes(kind, word string, role bool, on func(*securityCall) string) []
 	owner := func(c *securityCall) iam.Owner { return iam.Owner{Role: role, Name: c.r.PathValue("name")} }
 	one := api.Security + "/" + kind + "/{name}"
 	answer := func(c *securityCall, err error) (any, error) { return named{c.r.PathValue("name")}, err }
-	return []route{
+	state := userState
+	if role {
+		state = roleState
+	}
+	routes := []route{
 		at("POST "+one+"/tags", "iam:Tag"+word, on, func(c *securityCall) (any, error) {
 			var b api.Tags
 			if err := c.body(&b); err != nil {
@@ -250,6 +285,10 @@ func ownerRoutes(kind, word string, role bool, on func(*securityCall) string) []
 			return answer(c, c.Store.DeleteInline(c.ctx(), owner(c), c.r.PathValue("policy")))
 		}),
 	}
+	for i := range routes {
+		routes[i] = routes[i].of(state)
+	}
+	return routes
 }
 
 func userRoutes() []route {
@@ -269,7 +308,7 @@ func userRoutes() []route {
 		at("GET "+one, "iam:GetUser", onUser, func(c *securityCall) (any, error) { return c.Store.User(c.ctx(), c.r.PathValue("name")) }),
 		at("DELETE "+one, "iam:DeleteUser", onUser, func(c *securityCall) (any, error) {
 			return named{c.r.PathValue("name")}, c.Store.DeleteUser(c.ctx(), c.r.PathValue("name"))
-		}),
+		}).of(userState),
 		at("GET "+one+"/keys", "iam:ListAccessKeys", onUser, func(c *securityCall) (any, error) {
 			if _, err := c.Store.User(c.ctx(), c.r.PathValue("name")); err != nil {
 				return nil, err
@@ -301,14 +340,14 @@ func roleRoutes() []route {
 		at("GET "+one, "iam:GetRole", onRole, func(c *securityCall) (any, error) { return c.Store.Role(c.ctx(), c.r.PathValue("name")) }),
 		at("DELETE "+one, "iam:DeleteRole", onRole, func(c *securityCall) (any, error) {
 			return named{c.r.PathValue("name")}, c.Store.DeleteRole(c.ctx(), c.r.PathValue("name"))
-		}),
+		}).of(roleState),
 		at("PUT "+one+"/trust", "iam:UpdateAssumeRolePolicy", onRole, func(c *securityCall) (any, error) {
 			var b api.Document
 			if err := c.body(&b); err != nil {
 				return nil, err
 			}
 			return b, c.Store.SetTrust(c.ctx(), c.r.PathValue("name"), b.Document)
-		}))
+		}).of(roleState))
 }
 
 func policyRoutes() []route {
@@ -335,9 +374,9 @@ func policyRoutes() []route {
 				return nil, err
 			}
 			return b, c.Store.SetPolicy(c.ctx(), c.r.PathValue("name"), b.Document)
-		}),
+		}).of(policyState),
 		at("DELETE "+one, "iam:DeletePolicy", onPolicy, func(c *securityCall) (any, error) {
 			return named{c.r.PathValue("name")}, c.Store.DeletePolicy(c.ctx(), c.r.PathValue("name"))
-		}),
+		}).of(policyState),
 	}
 }
