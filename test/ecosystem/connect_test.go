@@ -38,20 +38,22 @@ func TestConnectExactlyOnce(t *testing.T) {
 	if !full() {
 		t.Skip("a long form: MILLRACE_ECOSYSTEM=full")
 	}
-	engines(t, func(t *testing.T, s *server) {
-		c := runConnect(t, s, map[string]string{"exactly.once.source.support": "enabled"})
-		read := startReader(t, s, "connected")
-		harness.Eventually(t, waitLimit, "the end", func(ctx context.Context) error { return read.atEnd(ctx, "connected") })
-		records := read.partition("connected", 0)
-		for i, one := range records[:min(c.lines, len(records))] {
-			if !strings.Contains(string(one.Value), fmt.Sprintf("%q", line(i))) {
-				t.Fatalf("record %d is %s, want %s", i, one.Value, line(i))
-			}
+	engines(t, connectsExactlyOnce)
+}
+
+func connectsExactlyOnce(t *testing.T, s *server) {
+	c := runConnect(t, s, map[string]string{"exactly.once.source.support": "enabled"})
+	read := startReader(t, s, "connected")
+	harness.Eventually(t, waitLimit, "the end", func(ctx context.Context) error { return read.atEnd(ctx, "connected") })
+	records := read.partition("connected", 0)
+	for i, one := range records[:min(c.lines, len(records))] {
+		if !strings.Contains(string(one.Value), fmt.Sprintf("%q", line(i))) {
+			t.Fatalf("record %d is %s, want %s", i, one.Value, line(i))
 		}
-		if len(records) != c.lines {
-			t.Errorf("%d records, want %d", len(records), c.lines)
-		}
-	})
+	}
+	if len(records) != c.lines {
+		t.Errorf("%d records, want %d", len(records), c.lines)
+	}
 }
 
 // connect is a worker with its source file.

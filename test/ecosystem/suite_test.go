@@ -65,13 +65,14 @@ func kills(t *testing.T) int {
 // A server is a cluster that can be killed and comes back.
 type server struct {
 	*harness.Cluster
+	behind *harness.Cluster // Apache Kafka behind a gateway, which Cluster is then; nil: there is none
 }
 
 // engines runs one body on millrace, and on Apache Kafka too where the full form was asked for.
 func engines(t *testing.T, body func(t *testing.T, s *server)) {
 	harness.Require(t, harness.Java)
 	t.Run(string(harness.Millrace), func(t *testing.T) {
-		s := &server{harness.StartMillrace(t, harness.MillraceOptions{})}
+		s := &server{Cluster: harness.StartMillrace(t, harness.MillraceOptions{})}
 		t.Cleanup(func() { s.showBrokerLogs(t) })
 		body(t, s)
 	})
@@ -79,7 +80,7 @@ func engines(t *testing.T, body func(t *testing.T, s *server)) {
 		return
 	}
 	t.Run(string(harness.ApacheKafka), func(t *testing.T) {
-		body(t, &server{harness.StartKafka(t, kafkaOptions())})
+		body(t, &server{Cluster: harness.StartKafka(t, kafkaOptions())})
 	})
 }
 
@@ -96,10 +97,14 @@ func kafkaOptions() harness.KafkaOptions {
 func (s *server) killBroker(t *testing.T) {
 	t.Helper()
 	if s.Engine == harness.ApacheKafka {
-		s.Process().Kill()
+		kafka := &s.Cluster
+		if s.behind != nil {
+			kafka = &s.behind
+		}
+		(*kafka).Process().Kill()
 		options := kafkaOptions()
-		options.Again = s.Cluster
-		s.Cluster = harness.StartKafka(t, options)
+		options.Again = *kafka
+		*kafka = harness.StartKafka(t, options)
 		return
 	}
 	var pid int
