@@ -39,7 +39,7 @@ type Plane interface {
 
 // Config is read once by New.
 type Config struct {
-	Policy   Policy
+	Policy   Policy        // of all clusters; no default
 	Interval time.Duration // between rounds, no less than that between reports of brokers; 0: 5 s
 	Keep     int           // points of each cluster's History; 0: 2,048
 }

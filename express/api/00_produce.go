@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/batches"
 	"millrace/express/catalog"
 	"millrace/express/partition"
 	"millrace/express/quota"
@@ -118,25 +119,13 @@ func (p *produceCall) begin(a *API, r *server.Request, req *wire.ProduceRequest)
 
 // refusal is what all partitions are refused with, if the request as a whole is wrong.
 func (p *produceCall) refusal(c caller, req *wire.ProduceRequest) error {
-	if hasTransactional(req) && (req.TransactionalID == nil || !p.api.mayTransactionalID(c, kmsg.ACLOperationWrite, string(req.TransactionalID))) {
+	if batches.HasTransactional(req) && (req.TransactionalID == nil || !p.api.mayTransactionalID(c, kmsg.ACLOperationWrite, string(req.TransactionalID))) {
 		return kerr.TransactionalIDAuthorizationFailed
 	}
 	if req.Acks < -1 || req.Acks > 1 {
 		return fmt.Errorf("%w: acks is %d; must be -1, 0 or 1", kerr.InvalidRequiredAcks, req.Acks)
 	}
 	return nil
-}
-
-// hasTransactional looks whether a batch of the request is part of a transaction.
-func hasTransactional(req *wire.ProduceRequest) bool {
-	for t := range req.Topics() {
-		for in := range t.Partitions() {
-			if isTransactional(in.Records) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // topic starts the appends of one topic of the request.
@@ -198,7 +187,7 @@ func (a *API) mayProduce(c caller, name string) error {
 // append hands the records of one partition on.
 func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePartition) {
 	p, code := a.find(slot.topic, in.Index)
-	if code == kerr.None && slot.call.r.Header.Version < 7 && isZstd(in.Records) {
+	if code == kerr.None && slot.call.r.Header.Version < 7 && batches.IsZstd(in.Records) {
 		code = kerr.UnsupportedCompressionType
 	}
 	if code == kerr.None && a.tooLarge(slot.call.r.Conn, in.Records) {
@@ -217,17 +206,6 @@ func (a *API) append(ctx context.Context, slot *produceSlot, in wire.ProducePart
 		slot.bytes, slot.count = len(in.Records), record.Batch(in.Records).NumRecords()
 	}
 	p.AppendGuarded(ctx, in.Records, guard, slot.done)
-}
-
-// isTransactional looks at a batch that nobody has checked yet; what is no batch is not.
-func isTransactional(b []byte) bool {
-	batch, _, err := record.Next(b)
-	return err == nil && batch.IsTransactional()
-}
-
-// isZstd looks at the codec of a batch that nobody has checked yet.
-func isZstd(b []byte) bool {
-	return len(b) >= record.HeaderBytes && record.Batch(b).Codec() == record.Zstd
 }
 
 // slot takes the next free slot.
@@ -263,37 +241,11 @@ func (s *produceSlot) complete(done partition.Appended) {
 		kerr.InvalidTxnState:
 		part.ErrorMessage = message(code, done.Err)
 	}
-	part.ErrorRecords = recordErrors(done.Err)
-	if !aboutRecords(code, done.Err) {
+	part.ErrorRecords = batches.Faults(done.Err)
+	if !batches.AboutRecords(code, done.Err) {
 		part.LogStartOffset = -1
 	}
 	s.call.finish(1)
-}
-
-// aboutRecords says whether an error is about the contents of a batch that is well formed: only then Kafka tells the log
-// start along with it.
-func aboutRecords(code kerr.Code, err error) bool {
-	switch code {
-	case kerr.InvalidTimestamp, kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerEpoch, kerr.UnsupportedCompressionType:
-		return true
-	case kerr.InvalidRecord:
-		return !errors.Is(err, record.ErrTruncated) && !errors.Is(err, record.ErrMagic) && !errors.Is(err, record.ErrNotOne)
-	default:
-		return false
-	}
-}
-
-// recordErrors lists the records for which a batch is refused; nil where it is not for single ones.
-func recordErrors(err error) []kmsg.ProduceResponseTopicPartitionErrorRecord {
-	var bad *record.BadRecords
-	if !errors.As(err, &bad) {
-		return nil
-	}
-	out := make([]kmsg.ProduceResponseTopicPartitionErrorRecord, len(bad.Records))
-	for i, r := range bad.Records {
-		out[i].RelativeOffset, out[i].ErrorMessage = r.Index, pointer(r.Err.Error())
-	}
-	return out
 }
 
 // finish counts partitions off; the last one answers.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/changes"
 	"millrace/express/api/configs"
 	"millrace/express/api/told"
 	"millrace/express/catalog"
@@ -38,7 +39,7 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
 	}
-	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 6}
+	quota := a.changesOf(c, req.Version >= 6)
 	partitions := 0
 	for i := range req.Topics {
 		in := &req.Topics[i]
@@ -62,12 +63,12 @@ func (a *API) createTopics(ctx context.Context, c caller, req *kmsg.CreateTopics
 		}
 		resp.Topics = append(resp.Topics, a.createTopic(ctx, c, quota, req, in, err))
 	}
-	resp.ThrottleMillis = quota.millis()
+	resp.ThrottleMillis = quota.Millis()
 	return resp
 }
 
 // createTopic creates one topic, unless it is refused already.
-func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
+func (a *API) createTopic(ctx context.Context, c caller, quota *changes.Budget, req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic, refused error) kmsg.CreateTopicsResponseTopic {
 	out := kmsg.NewCreateTopicsResponseTopic()
 	out.Topic, out.NumPartitions, out.ReplicationFactor = in.Topic, -1, -1
 	out.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // null would say that they are not to be seen
@@ -81,7 +82,7 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 	}
 	if err == nil {
 		var n catalog.NewTopic
-		if n, err = newTopic(req, in); err == nil {
+		if n, err = changes.NewTopic(req, in); err == nil {
 			t, err = a.createWithin(ctx, c, quota, n)
 		}
 		if !req.ValidateOnly {
@@ -106,54 +107,20 @@ func (a *API) createTopic(ctx context.Context, c caller, quota *mutations, req *
 }
 
 // createWithin creates a topic if there is room for its partitions, and the quota allows for them.
-func (a *API) createWithin(ctx context.Context, c caller, quota *mutations, n catalog.NewTopic) (*catalog.Topic, error) {
-	if a.bounded(quota) {
+func (a *API) createWithin(ctx context.Context, c caller, quota *changes.Budget, n catalog.NewTopic) (*catalog.Topic, error) {
+	if quota.Bounded() {
 		check := n
 		check.ValidateOnly = true
 		t, err := a.catalog.CreateTopic(ctx, check)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.roomFor(c.conn, len(t.Partitions), t.ReplicationFactor); err != nil {
+		if err := quota.Room(a.catalog, len(t.Partitions), t.ReplicationFactor); err != nil {
 			return nil, err
 		}
-		if err := quota.take(len(t.Partitions)); err != nil {
+		if err := quota.Take(len(t.Partitions)); err != nil {
 			return nil, err
 		}
 	}
 	return a.catalog.CreateTopic(ctx, n)
-}
-
-// newTopic translates a request, after the checks that depend on its version.
-func newTopic(req *kmsg.CreateTopicsRequest, in *kmsg.CreateTopicsRequestTopic) (catalog.NewTopic, error) {
-	n := catalog.NewTopic{
-		Name: in.Topic, Partitions: in.NumPartitions, ReplicationFactor: in.ReplicationFactor,
-		Configs: make(map[string]string, len(in.Configs)), ValidateOnly: req.ValidateOnly,
-	}
-	for _, c := range in.Configs {
-		if c.Value == nil {
-			return n, fmt.Errorf("%w: %s has no value", kerr.InvalidConfig, c.Name)
-		}
-		n.Configs[c.Name] = *c.Value
-	}
-	if len(in.ReplicaAssignment) > 0 {
-		if in.NumPartitions != -1 || in.ReplicationFactor != -1 {
-			return n, fmt.Errorf("%w: replicas are assigned, so partitions and replication factor must be -1", kerr.InvalidRequest)
-		}
-		n.Assignment = make(map[int32][]int32, len(in.ReplicaAssignment))
-		for _, r := range in.ReplicaAssignment {
-			if _, again := n.Assignment[r.Partition]; again {
-				return n, fmt.Errorf("%w: partition %d is assigned twice", catalog.ErrInvalidAssignment, r.Partition)
-			}
-			n.Assignment[r.Partition] = r.Replicas
-		}
-		return n, nil
-	}
-	switch {
-	case in.ReplicationFactor < 1 && in.ReplicationFactor != -1:
-		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidReplication, in.ReplicationFactor)
-	case in.NumPartitions < 1 && in.NumPartitions != -1:
-		return n, fmt.Errorf("%w: %d; must be at least 1", catalog.ErrInvalidPartitions, in.NumPartitions)
-	}
-	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/changes"
 	"millrace/express/api/told"
 	"millrace/express/catalog"
 	"millrace/kafka/kerr"
@@ -26,7 +27,7 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(name)})
 	}
 	resp := kmsg.NewPtrDeleteTopicsResponse()
-	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 5}
+	quota := a.changesOf(c, req.Version >= 5)
 	type key struct {
 		name string
 		id   topic.ID
@@ -60,11 +61,11 @@ func (a *API) deleteTopics(ctx context.Context, c caller, req *kmsg.DeleteTopics
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	resp.ThrottleMillis = quota.millis()
+	resp.ThrottleMillis = quota.Millis()
 	return resp
 }
 
-func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, version int16, in kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
+func (a *API) deleteTopic(ctx context.Context, c caller, quota *changes.Budget, version int16, in kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) error {
 	if !a.catalog.BrokerSettings().DeleteTopics {
 		if version < 3 {
 			return kerr.InvalidRequest
@@ -102,7 +103,7 @@ func (a *API) deleteTopic(ctx context.Context, c caller, quota *mutations, versi
 	if t.Internal {
 		return fmt.Errorf("%w: %q is kept by the cluster itself", kerr.InvalidRequest, t.Name)
 	}
-	if err := quota.take(len(t.Partitions)); err != nil {
+	if err := quota.Take(len(t.Partitions)); err != nil {
 		return err
 	}
 	err := a.catalog.DeleteTopic(ctx, t.ID)

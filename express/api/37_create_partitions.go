@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/changes"
 	"millrace/express/api/told"
 	"millrace/kafka/kerr"
 )
@@ -16,7 +17,7 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 	ctx, cancel := withTimeout(ctx, req.TimeoutMillis)
 	defer cancel()
 	resp := kmsg.NewPtrCreatePartitionsResponse()
-	quota := &mutations{quotas: c.quotas, whole: a.wholeOf(c.conn), strict: req.Version >= 3}
+	quota := a.changesOf(c, req.Version >= 3)
 	mentions := make(map[string]int, len(req.Topics))
 	for _, t := range req.Topics {
 		mentions[t.Topic]++
@@ -40,11 +41,11 @@ func (a *API) createPartitions(ctx context.Context, c caller, req *kmsg.CreatePa
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
-	resp.ThrottleMillis = quota.millis()
+	resp.ThrottleMillis = quota.Millis()
 	return resp
 }
 
-func (a *API) addPartitions(ctx context.Context, c caller, quota *mutations, in *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (a *API) addPartitions(ctx context.Context, c caller, quota *changes.Budget, in *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
 	if !a.mayTopic(c, kmsg.ACLOperationAlter, in.Topic) {
 		return kerr.TopicAuthorizationFailed
 	}
@@ -55,15 +56,15 @@ func (a *API) addPartitions(ctx context.Context, c caller, quota *mutations, in 
 			assignment = append(assignment, r.Replicas)
 		}
 	}
-	if a.bounded(quota) {
+	if quota.Bounded() {
 		if err := a.catalog.AddPartitions(ctx, in.Topic, in.Count, assignment, true); err != nil {
 			return err
 		}
 		if t, ok := a.catalog.Topic(in.Topic); ok {
-			if err := a.roomFor(c.conn, int(in.Count)-len(t.Partitions), t.ReplicationFactor); err != nil {
+			if err := quota.Room(a.catalog, int(in.Count)-len(t.Partitions), t.ReplicationFactor); err != nil {
 				return err
 			}
-			if err := quota.take(int(in.Count) - len(t.Partitions)); err != nil {
+			if err := quota.Take(int(in.Count) - len(t.Partitions)); err != nil {
 				return err
 			}
 		}

@@ -19,8 +19,10 @@
 // A8: Nothing is done, and nothing shown, before authz.Judge has allowed it; the order of its questions and of other errors is Kafka's, so
 // that what exists looks to who may not see it like what does not. What only decides what is shown is asked as such (caller.looking).
 // A9: What an administrator changes is told to the trail (recordAdmin), with what was before and after.
+// A10: Clients are held, all together, to the limits of the broker, and what they produce and fetch is counted; nodes of the installation
+// are neither (limits.go). They are told apart by the listener, where only their certificates are let in.
 //
-// An API is safe for concurrent use. Files: api.go (API, Handle), table.go (keys and versions), errors.go, authorize.go (A8), admin.go (A9),
+// An API is safe for concurrent use. Files: api.go (API, Handle), table.go (keys and versions), errors.go, authorize.go (A8), admin.go (A9), limits.go (A10),
 // topics.go (what several keys need of topics), heirs.go (A7), and one file per key. What is pure conversion has rooms of its own
-// below: acls, codes, configs, credentials, features, histogram, quotas, told.
+// below: acls, batches, changes, codes, configs, credentials, features, histogram, quotas, told.
 package api

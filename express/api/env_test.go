@@ -28,6 +28,7 @@ import (
 	"millrace/express/coord"
 	"millrace/express/machine"
 	"millrace/express/manifest"
+	"millrace/express/meter"
 	"millrace/express/partition"
 	"millrace/express/segment"
 	"millrace/express/sharing"
@@ -78,6 +79,7 @@ type options struct {
 	keys       login.Keys  // with it, or with mechanisms, there is a door
 	mechanisms []identity.Mechanism
 	maxReauth  time.Duration
+	usage      *meter.Meter
 	listener   string // by which everybody comes; "": catalog.Client
 }
 
@@ -136,7 +138,7 @@ func newEnv(t testing.TB, o options) *env {
 		o.clock = clock.System{}
 	}
 	w := World{Catalog: e.catalog, Partitions: e, Groups: e.groups, Transactions: e.txns, Markers: e,
-		Sharing: e.sharing, ShareState: e.shares, Authorizer: o.authorizer, Presence: o.presence, Clock: o.clock, Log: logger}
+		Sharing: e.sharing, ShareState: e.shares, Authorizer: o.authorizer, Presence: o.presence, Usage: o.usage, Clock: o.clock, Log: logger}
 	if o.telemetry {
 		w.Telemetry = newTelemetry(e)
 	}

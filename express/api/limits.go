@@ -3,14 +3,13 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"millrace/engine"
+	"millrace/express/api/changes"
 	"millrace/express/catalog"
 	"millrace/express/meter"
 	"millrace/express/quota"
-	"millrace/kafka/kerr"
 	"millrace/kafka/server"
 )
 
@@ -63,41 +62,14 @@ func (a *API) enter(ctx context.Context, c *server.Conn) error {
 // leave counts a connection off.
 func (a *API) leave(c *server.Conn) { a.wholeOf(c).Closed() }
 
-// roomFor refuses partitions that the cluster may not have, in the words of Kafka's policies. Several brokers that create topics at
-// once may together go beyond the limit by what they create then.
-func (a *API) roomFor(c *server.Conn, more int, replication int16) error {
-	l := a.wholeOf(c).Limits()
-	if l.Replicas == 0 && l.Partitions == 0 || more <= 0 {
-		return nil
-	}
-	brokers := len(a.catalog.Brokers())
-	partitions, replicas := more, more*min(int(replication), brokers)
-	for _, t := range a.catalog.Topics() {
-		if !t.Internal {
-			partitions += len(t.Partitions)
-			replicas += len(t.Partitions) * min(int(t.ReplicationFactor), brokers)
-		}
-	}
-	switch {
-	case l.Partitions > 0 && partitions > l.Partitions:
-		return fmt.Errorf("%w: the cluster would have %d partitions, and its quota is %d", kerr.PolicyViolation, partitions, l.Partitions)
-	case l.Replicas > 0 && replicas > l.Replicas*brokers:
-		return fmt.Errorf("%w: the cluster would have %d replicas of partitions, and its %d brokers may have %d each; "+
-			"add brokers or use a larger broker type", kerr.PolicyViolation, replicas, brokers, l.Replicas)
-	}
-	return nil
-}
-
-// bounded says whether creating topics is bounded, so that it is worth a look at what would be created.
-func (a *API) bounded(m *mutations) bool {
-	l := m.whole.Limits()
-	return m.limited() || l.Replicas > 0 || l.Partitions > 0
+// changesOf is what a request may change of topics.
+func (a *API) changesOf(c caller, strict bool) *changes.Budget {
+	return changes.NewBudget(c.quotas, a.wholeOf(c.conn), strict)
 }
 
 // createBounded makes a topic that a client asked for without naming its size, within the limits.
 func (m *metadataQuery) createBounded(ctx context.Context, n catalog.NewTopic) (*catalog.Topic, error) {
-	quota := &mutations{quotas: m.caller.quotas, whole: m.api.wholeOf(m.caller.conn), strict: true}
-	return m.api.createWithin(ctx, m.caller, quota, n)
+	return m.api.createWithin(ctx, m.caller, m.api.changesOf(m.caller, true), n)
 }
 
 // tooLarge refuses a batch beyond the broker's limit on messages.

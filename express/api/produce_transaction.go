@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"millrace/express/api/batches"
 	"millrace/express/machine"
 	"millrace/express/partition"
 	"millrace/kafka/kerr"
@@ -29,7 +30,7 @@ type verdict struct {
 // come again.
 func (p *produceCall) guard(part *partition.Partition, b []byte) (*partition.Guard, kerr.Code) {
 	v, looked := p.begun[part]
-	if !looked && p.verified && isTransactional(b) {
+	if !looked && p.verified && batches.IsTransactional(b) {
 		return nil, kerr.NotLeaderOrFollower
 	}
 	return v.guard, v.code

@@ -9,8 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/express/api/quotas"
 	"millrace/express/quota"
-	"millrace/kafka/kerr"
 	"millrace/kafka/server"
 	"millrace/secure/login"
 )
@@ -87,56 +87,5 @@ func (a *API) spent(r *server.Request, q *quota.Client, waited time.Duration) ti
 		return whole
 	}
 	d := max(a.world.Clock.Now().Sub(r.Received)-waited, 0)
-	if waits(r.Header.Key) {
-		d = min(d, waitedMost)
-	}
-	return max(whole, q.Record(quota.Request, 100*d.Seconds()))
+	return max(whole, q.Record(quota.Request, 100*quotas.Counted(r.Header.Key, d).Seconds()))
 }
-
-// waitedMost is what a request counts at most whose handler waits for others: for members of a group, the log or etcd.
-const waitedMost = time.Millisecond
-
-// waits says whether most of the time that a key takes is spent waiting.
-func waits(key int16) bool {
-	switch kmsg.Key(key) {
-	case kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetDelete, kmsg.DeleteGroups, kmsg.FindCoordinator,
-		kmsg.CreateTopics, kmsg.DeleteTopics, kmsg.CreatePartitions, kmsg.DeleteRecords, kmsg.InitProducerID,
-		kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.AlterClientQuotas,
-		kmsg.InitializeShareGroupState, kmsg.ReadShareGroupState, kmsg.WriteShareGroupState, kmsg.DeleteShareGroupState,
-		kmsg.ShareAcknowledge, kmsg.AlterShareGroupOffsets, kmsg.DeleteShareGroupOffsets:
-		return true
-	default:
-		return false
-	}
-}
-
-// mutations is the quota on changes of the cluster for one request (KIP-599). A strict one refuses changes while
-// the quota is overdrawn, which clients of older versions do not know.
-type mutations struct {
-	quotas *quota.Client
-	whole  *quota.Whole // of all clients
-	strict bool
-	wait   time.Duration
-}
-
-// limited reports whether there is a quota, so that counting partitions is worth it.
-func (m *mutations) limited() bool { return m.quotas.Limited(quota.Mutation) || m.whole.Changeable() }
-
-// take counts partitions that are about to be created or deleted. The error is THROTTLING_QUOTA_EXCEEDED.
-func (m *mutations) take(partitions int) error {
-	wait, ok := m.whole.Change(partitions, m.strict)
-	m.wait = max(m.wait, wait)
-	if !ok {
-		return kerr.ThrottlingQuotaExceeded
-	}
-	wait, ok = m.quotas.Mutate(partitions, m.strict)
-	m.wait = max(m.wait, wait)
-	if !ok {
-		m.whole.Unchange(partitions)
-		return kerr.ThrottlingQuotaExceeded
-	}
-	return nil
-}
-
-// millis is the throttle for the response.
-func (m *mutations) millis() int32 { return int32(m.wait.Milliseconds()) }

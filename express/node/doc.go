@@ -61,6 +61,7 @@
 // (partitions in step with the catalog), slot.go, opening.go, replays.go (from the logs of others), leaving.go, drain.go, coordinators.go (their
 // partitions and logs), markers.go (ends of transactions), remote.go (what
 // other brokers are asked),
+// limits.go (what clients are held to, and the load that is told), usage.go (what they used),
 // auditing.go (how what is kept is checked), authorization.go (who may do what),
 // engine.go (how an agent runs and probes it).
 package node
