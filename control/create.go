@@ -75,6 +75,13 @@ func (p *Plane) tryCreate(ctx context.Context, c Cluster) (Cluster, error) {
 	if err := c.Validate(); err != nil {
 		return Cluster{}, err
 	}
+	if p.options.Also != nil {
+		more, err := p.options.Also(c)
+		if err != nil {
+			return Cluster{}, err
+		}
+		ops = append(ops, more...)
+	}
 	settings := c.Settings
 	op := Operation{
 		Format: formatManaged, Number: 1, Cluster: c.Name, ID: uuid.NewString(), Type: string(Create), Request: Request{Kind: Create},

@@ -36,6 +36,8 @@ type Options struct {
 	Binary func(kafkaVersion string) string
 	// Identity writes and reads Kafka's cluster id; its zero value leaves that to the brokers.
 	Identity Identity
+	// Also is what else is written with a cluster that Create makes, ErrSpec for what cannot be; nil: nothing.
+	Also func(c Cluster) ([]kv.Op, error)
 	// Keys are prefixes of keys that go with a cluster, beside those below Prefix; nil: none.
 	Keys func(cluster string) []string
 	// Applier brings configurations to brokers; nil: they are kept to be read back.

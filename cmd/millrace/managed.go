@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -16,9 +17,11 @@ import (
 	"millrace/aws/arn"
 	"millrace/aws/door"
 	"millrace/aws/kafka"
+	"millrace/aws/kafka/access"
 	"millrace/aws/secretsmanager"
 	"millrace/aws/sts"
 	"millrace/base/clock"
+	"millrace/base/kv"
 	"millrace/control"
 	"millrace/control/capacity"
 	"millrace/control/configuration"
@@ -29,6 +32,8 @@ import (
 	"millrace/express/settings"
 	"millrace/kafka/client"
 	"millrace/secure/cert"
+	"millrace/secure/iam"
+	"millrace/secure/scram"
 	"millrace/secure/secret"
 )
 
@@ -41,14 +46,57 @@ func (i *installation) manage() error {
 	like.Region = i.guard.region
 	i.configurations = configuration.NewStore(configuration.World{KV: i.store, Clock: clock.System{}, Users: users{i}, Rules: brokerRules{}})
 	i.plane = i.plane.With(control.Options{
-		Ports: i.cfg.ports, Like: like, Memory: memoryOfType, Limits: i.limitsOf, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
+		Ports: i.cfg.ports, Like: like, Memory: memoryOfType, Limits: i.limitsOf, Also: tagsOf, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },
 			ID:     catalog.IdentityOf,
 		},
 	})
+	i.secrets = secret.NewStore(secret.World{KV: i.store, Sealer: i.guard.ring, Clock: clock.System{}, Random: random})
+	i.associations = access.NewAssociations(access.AssociationsWorld{
+		KV: i.store, Secrets: i.secrets, Credentials: credentials{i}, Clusters: i.plane, Random: random, Log: i.log,
+	})
 	return nil
+}
+
+// credentials sets those of the users of clusters. It implements access.Credentials.
+type credentials struct{ of *installation }
+
+// Alter implements access.Credentials.
+func (c credentials) Alter(ctx context.Context, cluster string, changes []scram.Change) []error {
+	all := func(err error) []error {
+		errs := make([]error, len(changes))
+		for k := range errs {
+			errs[k] = err
+		}
+		return errs
+	}
+	store, err := scram.OpenStore(ctx, scram.Config{Prefix: control.Prefix(cluster)}, scram.World{
+		KV: c.of.store, Sealer: c.of.guard.ring, Random: random, Log: c.of.log,
+	})
+	if err != nil {
+		return all(err)
+	}
+	following, stop := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { _ = store.Run(following) }) // it ends with following, and has no other error
+	defer work.Wait()
+	defer stop()
+	return store.Alter(ctx, changes)
+}
+
+// clusterPolicy is the policy of the cluster that an ARN names; nil: there is none.
+func (i *installation) clusterPolicy(ctx context.Context, name string) ([]byte, error) {
+	at, err := arn.Parse(name)
+	if err != nil || at.Name == "" {
+		return nil, nil //nolint:nilerr // nothing of this name: the operation says so
+	}
+	document, _, err := i.guard.iam.ClusterPolicy(ctx, control.Prefix(at.Name))
+	if errors.Is(err, iam.ErrNotFound) {
+		return nil, nil
+	}
+	return document, err
 }
 
 // memoryOfType is what a broker of a type gets; 0 for one without a type.
@@ -61,6 +109,18 @@ func memoryOfType(name string) (int64, error) {
 		return 0, fmt.Errorf("%w: %w", control.ErrSpec, err)
 	}
 	return t.Process.Memory, nil
+}
+
+// tagsOf writes the tags of a new cluster where policies look for them.
+func tagsOf(c control.Cluster) ([]kv.Op, error) {
+	if len(c.Tags) == 0 {
+		return nil, nil
+	}
+	op, err := iam.NewClusterTags(control.Prefix(c.Name), c.Tags)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	return []kv.Op{op}, nil
 }
 
 // limitsOf is what brokers of a cluster hold their clients to.
@@ -98,14 +158,27 @@ func (i *installation) follow(ctx context.Context) error {
 func (i *installation) doors() (*door.Handler, error) {
 	g := i.guard
 	home := arn.Home{Region: g.region, Account: g.view.Account()}
+	rights := access.New(home, access.World{
+		KV: i.store, Clusters: i.plane, Configurations: i.configurations, IAM: g.iam, Associations: i.associations,
+		Connections: access.NewConnections(i.store, clock.System{}, i.plane),
+	})
 	service := kafka.New(kafka.World{
-		Plane: i.plane, Configurations: i.configurations,
+		Plane: i.plane, Configurations: i.configurations, Tags: rights.Tags,
 		Topics: topics.New(func(ctx context.Context, cluster string) (topics.Admin, error) { return i.dial(ctx, cluster) }),
 	}, kafka.Config{Home: home})
-	secrets := secret.NewStore(secret.World{KV: i.store, Sealer: g.ring, Clock: clock.System{}, Random: random})
 	return door.New(door.Config{Services: []door.Service{
-		{Name: "kafka", Protocol: door.RestJSON, Operations: service.Operations()},
-		sts.Service(g.view), secretsmanager.New(home, secrets).Door(),
+		{
+			Name: "kafka", Protocol: door.RestJSON, Operations: append(service.Operations(), rights.Operations()...),
+			Tags: func(ctx context.Context, name string) map[string]string {
+				tags, err := rights.Tags(ctx, name)
+				if err != nil {
+					return nil // nothing of this name: the operation says so
+				}
+				return tags
+			},
+			Policy: i.clusterPolicy,
+		},
+		sts.Service(g.view), secretsmanager.New(home, i.secrets).Door(),
 	}}, door.World{Signatures: g.requests, Policies: g.view, Trail: g.trail, Clock: clock.System{}, Log: i.log})
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"millrace/agent"
+	"millrace/aws/kafka/access"
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
@@ -25,6 +26,7 @@ import (
 	"millrace/control/sizes"
 	"millrace/engine"
 	"millrace/secure/keys"
+	"millrace/secure/secret"
 )
 
 // etcdPrefix is before every key in etcd, which others may use too.
@@ -86,6 +88,8 @@ type installation struct {
 
 	configurations *configuration.Store
 	quotas         sizes.Quotas // of serverless clusters
+	secrets        *secret.Store
+	associations   *access.Associations
 }
 
 // openInstallation starts etcd and makes the default cluster's records. What it
@@ -264,6 +268,7 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 		}},
 		life.Actor{Name: "operations", Run: i.plane.Run},
 		life.Actor{Name: "capacity", Run: i.follow},
+		life.Actor{Name: "users' secrets", Run: i.associations.Run},
 		life.Actor{Name: "greeting", Run: func(ctx context.Context) error {
 			return i.announce(ctx, cluster, func(nodes []control.Node) {
 				i.keepEndpoints(nodes)

@@ -57,6 +57,29 @@ func (s *Store) ClusterTags(ctx context.Context, cluster string) (map[string]str
 	return r.Tags, err
 }
 
+// EditClusterTags changes the tags of a cluster by compare-and-swap. change gets those that there are, nil where none were ever set, and
+// returns those that there shall be; it may be called again. Errors: ErrInvalid, ErrLimit, and change's own.
+func (s *Store) EditClusterTags(ctx context.Context, cluster string, change func(now map[string]string) (map[string]string, error)) error {
+	key := clusterTagsKey(cluster)
+	return s.retry(ctx, func() (written, error) {
+		r, rev, err := get[tagsRecord](ctx, s.kv, key, "the tags of the cluster")
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return written{}, err
+		}
+		if rev != 0 && r.Tags == nil {
+			r.Tags = map[string]string{}
+		}
+		next, err := change(r.Tags)
+		if err == nil {
+			err = checkTags(next)
+		}
+		if err != nil {
+			return written{}, err
+		}
+		return s.txn(ctx, []kv.Cond{kv.ModRevEquals(key, rev)}, []kv.Op{kv.Put(key, encode(tagsRecord{Format: currentFormat, Tags: next}))})
+	})
+}
+
 // SetClusterTags replaces the tags of a cluster. Errors: ErrInvalid, ErrLimit.
 func (s *Store) SetClusterTags(ctx context.Context, cluster string, tags map[string]string) error {
 	if err := checkTags(tags); err != nil {
@@ -65,4 +88,12 @@ func (s *Store) SetClusterTags(ctx context.Context, cluster string, tags map[str
 	key := clusterTagsKey(cluster)
 	_, err := s.kv.Txn(ctx, nil, []kv.Op{kv.Put(key, encode(tagsRecord{Format: currentFormat, Tags: tags}))})
 	return err
+}
+
+// NewClusterTags is what writes the tags of a cluster that is being made, for the transaction that makes it. Errors: ErrInvalid, ErrLimit.
+func NewClusterTags(cluster string, tags map[string]string) (kv.Op, error) {
+	if err := checkTags(tags); err != nil {
+		return kv.Op{}, err
+	}
+	return kv.Put(clusterTagsKey(cluster), encode(tagsRecord{Format: currentFormat, Tags: tags})), nil
 }
