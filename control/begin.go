@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"millrace/base/kv"
+	"millrace/control/window"
 )
 
 // Begin saves an operation, which Run then does, and returns it. A cluster that
@@ -72,7 +74,7 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 	}
 	op.Format = formatOf(r)
 	c.Operation, c.Operations = op.Number, op.Number
-	if r.Window && !c.Settings.open(p.clock.Now()) {
+	if r.Window && c.Settings.opens(p.clock.Now()) > 0 {
 		op.State = Pending
 	} else {
 		c.Phase = phaseOf(r.Kind)
@@ -145,8 +147,8 @@ func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
 	if s.Brokers == 0 && s.Type == Serverless {
 		s.Brokers = max(old.Brokers, 1)
 	}
-	if _, _, err := parseWindow(s.Window); err != nil {
-		return c, err
+	if _, err := window.Parse(s.Window); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
 	s.KafkaVersion = cmp.Or(s.KafkaVersion, old.KafkaVersion, DefaultKafkaVersion)
 	if p.options.Binary != nil && s.KafkaVersion != old.KafkaVersion {
@@ -171,6 +173,15 @@ func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
 	}
 	c.Settings, c.Auth, c.Brokers = s, s.Auth, s.Brokers
 	return c, nil
+}
+
+// opens is how long it is until the maintenance window opens; 0: it is open, as one is that cannot be read.
+func (s Settings) opens(now time.Time) time.Duration {
+	w, err := window.Parse(s.Window)
+	if err != nil {
+		return 0
+	}
+	return w.Opens(now)
 }
 
 // phaseOf is what a cluster goes through during an operation.

@@ -47,8 +47,10 @@
 //	    its data. Only a broker whose log is in the object store moves, and only when its host has had no agent for a while. What the
 //	    old process, if it still runs, may do is bounded by the seal of its log: see docs/decisions/0016, and rehome in reconcile.go.
 //	C15 A mend changes a spec only while no operation is under way: it compares the cluster's record too.
-//	C16 One process at a time does operations; the others wait for PlaneKey. What the former one was at is gone on with (C4).
+//	C16 One process at a time does operations; the others wait for PlaneKey (control/lead). What the former one was at is gone on with (C4).
 //
-// Files: control.go (clusters), listeners.go (which listeners a broker has), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations
-// and their records), run.go (the runner), steps.go (what a step does).
+// Files: control.go (records, Ensure), managed.go and identity.go (what a cluster is to the API, options), create.go (Create, Delete), listeners.go
+// (which listeners a broker has), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations and their
+// records), begin.go (their plans), run.go (the runner), steps.go (what a step does), undo.go (what undoes one), reconcile.go (mending, healing,
+// patches), names.go (certificates). Folders: window, lead.
 package control

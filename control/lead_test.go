@@ -10,6 +10,7 @@ import (
 
 	"millrace/base/kv"
 	"millrace/control"
+	"millrace/control/lead"
 	"millrace/engine"
 )
 
@@ -20,7 +21,8 @@ func leader(t *testing.T, store kv.KV, host engine.Host, waits *[]string) (stop 
 	plane := managedPlane(store)
 	done := make(chan error, 1)
 	go func() {
-		done <- plane.Lead(ctx, host, func(o engine.Host) { *waits = append(*waits, host.Name+" for "+o.Name) }, plane.Run)
+		l := lead.Leader{Key: control.PlaneKey, Host: host, Standby: func(o engine.Host) { *waits = append(*waits, host.Name+" for "+o.Name) }}
+		done <- lead.Run(ctx, l, lead.World{KV: store, Clock: clockNow(), Log: silent()}, plane.Run)
 	}()
 	synctest.Wait()
 	return func() {

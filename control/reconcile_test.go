@@ -306,14 +306,18 @@ func TestMendThatAnOperationOvertakes(t *testing.T) {
 			begun = true
 		}}
 		watch, stop := context.WithCancel(ctx)
-		changes := store.Watch(watch, wrong.Key(), 0)
+		changes, done := store.Watch(watch, wrong.Key(), 0), make(chan struct{})
+		go func() {
+			defer close(done)
+			for e := range changes {
+				if s, err := engine.Decode[engine.NodeSpec](e.Item.Value); e.Type == kv.EventPut && err == nil && !s.Drain {
+					wrote = true
+				}
+			}
+		}()
 		during(t, run, func(p *control.Plane) { time.Sleep(time.Minute) })
 		stop()
-		for e := range changes {
-			if s, err := engine.Decode[engine.NodeSpec](e.Item.Value); e.Type == kv.EventPut && err == nil && !s.Drain {
-				wrote = true
-			}
-		}
+		<-done
 		if !begun || wrote || f.ids("c") != "1 2" {
 			t.Errorf("begun %v, mended %v, running %s", begun, wrote, f.ids("c"))
 		}

@@ -1,6 +1,15 @@
-package control
+// Package window reads maintenance windows and tells when they open. A window is a part of each week, in UTC.
+//
+// Flow: Parse reads "Sun:02:00-Sun:04:00", Opens says how long it is until it opens. Nothing here has a state.
+//
+// Invariants:
+//
+//	1  A window is open from the minute that it begins to the one that it ends, that one not included, and may reach over the week's end.
+//	2  Opens is 0 while it is open, and less than a week else; at now+Opens it is open, and not before.
+package window
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,22 +27,27 @@ const (
 // weekdays are those of a window, as time.Weekday counts them.
 func weekdays() []string { return []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"} }
 
-// parseWindow reads a maintenance window, "Sun:02:00-Sun:04:00", as the minutes of the week from its begin to its end, which may lie
-// beyond the week's. "" is the whole week. It returns ErrSpec for what is none.
-func parseWindow(text string) (from, to int, err error) {
+// ErrInvalid: a text is no window; the message shows one.
+var ErrInvalid = errors.New("invalid maintenance window")
+
+// Window is when a cluster may be disturbed. The zero value is never open; Parse makes one.
+type Window struct{ from, to int } // minutes of the week; to may lie beyond the week's end
+
+// Parse reads a window, such as "Sun:02:00-Sun:04:00". "" is the whole week. It returns ErrInvalid for what is none.
+func Parse(text string) (Window, error) {
 	if text == "" {
-		return 0, weekMinutes, nil
+		return Window{0, weekMinutes}, nil
 	}
 	begin, end, _ := strings.Cut(text, "-")
 	from, ok := minute(begin)
 	to, also := minute(end)
 	if !ok || !also || from == to {
-		return 0, 0, fmt.Errorf("%w: maintenance window %q; use for example Sun:02:00-Sun:04:00, in UTC", ErrSpec, text)
+		return Window{}, fmt.Errorf("%w %q: use for example Sun:02:00-Sun:04:00, in UTC", ErrInvalid, text)
 	}
 	if to < from {
 		to += weekMinutes
 	}
-	return from, to, nil
+	return Window{from, to}, nil
 }
 
 // minute reads "Sun:02:00".
@@ -51,19 +65,12 @@ func minute(text string) (int, bool) {
 	return day*dayMinutes + int(hour)*hourMinutes + int(m), true
 }
 
-// open says that the maintenance window is open.
-func (s Settings) open(now time.Time) bool { return s.opens(now) == 0 }
-
-// opens is how long it is until the maintenance window opens; 0: it is open. A window that cannot be read is always open.
-func (s Settings) opens(now time.Time) time.Duration {
-	from, to, err := parseWindow(s.Window)
-	if err != nil {
-		return 0
-	}
+// Opens is how long it is until the window opens; 0: it is open.
+func (w Window) Opens(now time.Time) time.Duration {
 	now = now.UTC()
 	sunday := now.Truncate(24*time.Hour).AddDate(0, 0, -int(now.Weekday()))
 	at := now.Sub(sunday)
-	begin, end := time.Duration(from)*time.Minute, time.Duration(to)*time.Minute
+	begin, end := time.Duration(w.from)*time.Minute, time.Duration(w.to)*time.Minute
 	const week = weekMinutes * time.Minute
 	switch {
 	case at >= begin && at < end || at+week < end:

@@ -1,4 +1,4 @@
-package control
+package window
 
 import (
 	"errors"
@@ -25,12 +25,13 @@ func TestWindows(t *testing.T) {
 		{"Sat:23:00-Sun:01:00", time.Hour, 6*24*time.Hour + 22*time.Hour},
 		{"Wed:10:00-Tue:09:59", 3*24*time.Hour + 9*time.Hour, time.Hour},
 	} {
-		if got := (Settings{Window: c.window}).opens(sunday.Add(c.at)); got != c.opens {
+		w, err := Parse(c.window)
+		if got := w.Opens(sunday.Add(c.at)); got != c.opens || err != nil {
 			t.Errorf("%s at %s: opens in %s, want %s", c.window, c.at, got, c.opens)
 		}
 	}
 	for _, bad := range []string{"Sun", "Sun:02:00", "Sun:02:00-", "sun:02:00-sun:04:00", "Sun:24:00-Mon:00:00", "Sun:2:00-Sun:04:00", "Sun:02:00-Sun:02:00", "Sun:+2:00-Sun:04:00"} {
-		if _, _, err := parseWindow(bad); !errors.Is(err, ErrSpec) {
+		if _, err := Parse(bad); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -47,17 +48,21 @@ func TestWindowsOpenAndClose(t *testing.T) {
 		text := func(m int) string {
 			return fmt.Sprintf("%s:%02d:%02d", weekdays()[m/dayMinutes], m%dayMinutes/hourMinutes, m%hourMinutes)
 		}
-		s := Settings{Window: text(from) + "-" + text(to)}
+		w, err := Parse(text(from) + "-" + text(to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func(at time.Time) bool { return w.Opens(at) == 0 }
 		now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).Add(time.Duration(at("now")) * time.Minute)
-		wait := s.opens(now)
+		wait := w.Opens(now)
 		opened := now.Add(wait)
-		if wait < 0 || wait >= weekMinutes*time.Minute || !s.open(opened) || wait > 0 && s.open(opened.Add(-1)) {
-			t.Fatalf("%s at %s: opens in %s", s.Window, now, wait)
+		if wait < 0 || wait >= weekMinutes*time.Minute || !open(opened) || wait > 0 && open(opened.Add(-1)) {
+			t.Fatalf("%v at %s: opens in %s", w, now, wait)
 		}
 		begin := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC).Add(time.Duration(from) * time.Minute)
 		length := time.Duration((to-from+weekMinutes)%weekMinutes) * time.Minute
-		if s.open(begin.Add(-1)) || !s.open(begin) || !s.open(begin.Add(length-1)) || s.open(begin.Add(length)) {
-			t.Fatalf("%s: from %s for %s", s.Window, begin, length)
+		if open(begin.Add(-1)) || !open(begin) || !open(begin.Add(length-1)) || open(begin.Add(length)) {
+			t.Fatalf("%v: from %s for %s", w, begin, length)
 		}
 	})
 }
