@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -97,19 +98,40 @@ func ringOf(ctx context.Context, encrypted bool, who, cluster, kms, data string,
 }
 
 // purgeObjects deletes what a cluster keeps in an object store. It may be called again after it was done, or interrupted.
-func purgeObjects(ctx context.Context, url, cluster string, fs disk.FS) error {
-	objects, closeStore, err := openObjects(ctx, url, cluster, 0, fs, nil)
+func purgeObjects(ctx context.Context, url, cluster string, files disk.FS) error {
+	if dir, ok := strings.CutPrefix(url, fileScheme); ok {
+		return removeTree(ctx, files, filepath.Join(dir, cluster))
+	}
+	objects, closeStore, err := openObjects(ctx, url, cluster, 0, files, nil)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(deleteAll(ctx, objects), closeStore())
-	if dir, ok := strings.CutPrefix(url, fileScheme); ok && err == nil {
-		dir = filepath.Join(dir, cluster)
-		for _, empty := range []string{"objects", "uploads", ""} {
-			_ = fs.Remove(filepath.Join(dir, empty)) // an empty directory that is left hurts nobody
+	return errors.Join(deleteAll(ctx, objects), closeStore())
+}
+
+// removeTree deletes a directory and everything below it; it is no error when there is none.
+func removeTree(ctx context.Context, files disk.FS, dir string) error {
+	entries, err := files.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if err == nil {
+			err = ctx.Err()
+		}
+		switch name := filepath.Join(dir, entry.Name()); {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			err = removeTree(ctx, files, name)
+		default:
+			err = files.Remove(name)
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return files.Remove(dir)
 }
 
 func deleteAll(ctx context.Context, objects object.Store) error {
