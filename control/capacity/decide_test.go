@@ -89,6 +89,22 @@ func TestInSlowlyToOne(t *testing.T) {
 	}
 }
 
+func TestStepsInStopAtThePeakOfTheCalm(t *testing.T) {
+	p := policy(t)
+	s := capacity.State{}
+	for minute := range 11 {
+		load := capacity.Worth{}
+		if minute == 5 {
+			load.In = 9.5 * p.In * p.Unit.In
+		}
+		want, next, _ := p.Decide(s, start.Add(time.Duration(minute)*time.Minute), 12, spread(12, load))
+		if minute < 10 && want != 12 || minute == 10 && want != 10 {
+			t.Fatalf("%d brokers at minute %d", want, minute)
+		}
+		s = next
+	}
+}
+
 // P4.
 func TestSilentBrokersAreNotIdle(t *testing.T) {
 	p := policy(t)

@@ -166,6 +166,17 @@ func TestClustersThatChangeAreLeftAlone(t *testing.T) {
 	if len(w.scaled) != 1 || w.scaled[0] != 5 {
 		t.Errorf("scaled to %v, want 5", w.scaled)
 	}
+	// Nor does what was before a change count as calm.
+	for i := range 200 {
+		w.clusters[0].Busy = i == 100
+		w.report(5, capacity.Worth{})
+		w.round(nil)
+	}
+	w.clusters[0].Busy = false
+	if len(w.scaled) != 1 {
+		t.Errorf("scaled to %v", w.scaled)
+	}
+	w.loop = w.newLoop()
 	// A loop that starts anew knows nothing of the calm before.
 	for range 100 {
 		w.report(5, capacity.Worth{})

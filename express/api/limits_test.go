@@ -131,14 +131,14 @@ func TestPartitionsBeyondTheLimitAreRefused(t *testing.T) {
 			resp := ask[*kmsg.CreatePartitionsResponse](c, 3, q)
 			c.wantCode(resp.Topics[0].ErrorCode, want)
 		}
+		_, err := e.api.consumerOffsets(context.Background()) // internal topics are not the clients'
+		must(t, err)
 		create("a", 6, kerr.PolicyViolation)
 		create("a", 4, kerr.None)
 		create("b", 2, kerr.PolicyViolation)
 		grow("a", 6, kerr.PolicyViolation)
 		grow("a", 5, kerr.None)
 		create("b", 1, kerr.PolicyViolation)
-		_, err := e.api.consumerOffsets(context.Background()) // internal topics are not the clients'
-		must(t, err)
 		q := kmsg.NewPtrMetadataRequest()
 		in := kmsg.NewMetadataRequestTopic()
 		in.Topic = kmsg.StringPtr("c")
