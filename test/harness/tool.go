@@ -15,7 +15,7 @@ import (
 type Tool string
 
 const (
-	// Python is a virtual environment with confluent-kafka, kafka-python, aiokafka, their codecs and the IAM signer of AWS: the path of its python.
+	// Python is a virtual environment with confluent-kafka, kafka-python, aiokafka, their codecs, the IAM signer of AWS, boto3 and the AWS CLI: the path of its python.
 	Python Tool = "python"
 	// Node is kafkajs with its codecs and the IAM signer of AWS: the path of the node_modules folder, for NODE_PATH.
 	Node Tool = "node"

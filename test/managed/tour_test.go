@@ -97,3 +97,11 @@ func TestBoto3(t *testing.T) {
 	s := start(t)
 	s.run(t, python, filepath.Join("testdata", "tour.py")).complete(t)
 }
+
+// TestCLI has the AWS CLI go through every operation.
+func TestCLI(t *testing.T) {
+	python := harness.Require(t, harness.Python)
+	s := start(t)
+	s.env = append(s.env, "AWS="+filepath.Join(filepath.Dir(python), "aws"))
+	s.run(t, filepath.Join("testdata", "tour.sh"), filepath.Join(t.TempDir(), "calls")).complete(t)
+}

@@ -209,8 +209,9 @@ def topics(arn):
 
 
 def access(arn):
-    secret = secrets.create_secret(Name="AmazonMSK_alice", SecretString=json.dumps({"username": "alice", "password": "open sesame"}))["ARN"]
-    assert not kafka.batch_associate_scram_secret(ClusterArn=arn, SecretArnList=[secret])["UnprocessedScramSecrets"]
+    secret = secrets.create_secret(Name="AmazonMSK_alice", KmsKeyId="alias/tour", SecretString=json.dumps({"username": "alice", "password": "open sesame"}))["ARN"]
+    left = kafka.batch_associate_scram_secret(ClusterArn=arn, SecretArnList=[secret])["UnprocessedScramSecrets"]
+    assert not left, left
     assert kafka.list_scram_secrets(ClusterArn=arn)["SecretArnList"] == [secret]
     assert kafka.batch_associate_scram_secret(ClusterArn=arn, SecretArnList=[secret + "x"])["UnprocessedScramSecrets"]
     assert not kafka.batch_disassociate_scram_secret(ClusterArn=arn, SecretArnList=[secret])["UnprocessedScramSecrets"]
