@@ -46,7 +46,7 @@ func (i *installation) manage() error {
 	like.Region = i.guard.region
 	i.configurations = configuration.NewStore(configuration.World{KV: i.store, Clock: clock.System{}, Users: users{i}, Rules: brokerRules{}})
 	i.plane = i.plane.With(control.Options{
-		Ports: i.cfg.ports, Like: like, Memory: memoryOfType, Limits: i.limitsOf, Also: tagsOf, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
+		Ports: i.cfg.ports, Like: like, Memory: memoryOfType, Limits: i.limitsOf, Also: tagsOf, Keys: cert.KeysOf, Applier: applier{configuration.NewApplier(i.configurations, i.dialBrokers)},
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },

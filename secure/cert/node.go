@@ -32,6 +32,13 @@ func Broker(cluster string, id int32) Node {
 	return Node("broker/" + cluster + "/" + strconv.Itoa(int(id)))
 }
 
+// KeysOf are the prefixes of what there is in etcd of the brokers of a cluster; who deletes the cluster deletes it. What they were given is on
+// record until it expires.
+func KeysOf(cluster string) []string {
+	below := "broker/" + cluster + "/"
+	return []string{requestPrefix + below, answerPrefix + below}
+}
+
 // Agent is the agent of a host.
 func Agent(host string) Node { return Node("agent/" + host) }
 

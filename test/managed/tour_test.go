@@ -26,7 +26,7 @@ func start(t *testing.T, args ...string) site {
 	if testing.Short() {
 		t.Skip("starts clusters: skipped with -short")
 	}
-	const ports = 256
+	const ports = 1024
 	first := harness.FreePorts(t, ports)
 	c := harness.StartMillrace(t, harness.MillraceOptions{Args: append([]string{"--ports", fmt.Sprintf("%d-%d", first, first+ports-1)}, args...)})
 	out, err := exec.CommandContext(t.Context(), harness.MillraceBinary(t), "env", "--data", c.Dir, "--shell", "sh").Output()
