@@ -114,7 +114,8 @@ func (s *Connections) Create(ctx context.Context, c control.Cluster, asked Conne
 		return Connection{}, err
 	}
 	if err := s.open(ctx, made); err != nil {
-		return Connection{}, errors.Join(err, s.forget(ctx, made.ID))
+		_, undo := s.Delete(ctx, made.ID) // it may have been opened all the same
+		return Connection{}, errors.Join(err, undo)
 	}
 	return made, nil
 }
@@ -282,7 +283,7 @@ func (s *Connections) Reject(ctx context.Context, id string) (Connection, error)
 		return c, err
 	}
 	if c.State != Available && c.State != Creating {
-		return c, fmt.Errorf("%w: it is %s", ErrConnection, c.State)
+		return c, fmt.Errorf("%w: The VPC connection is %s.", ErrConnection, c.State)
 	}
 	_, _, err = s.network(c.Cluster).Edit(ctx, func(n *network.Network) error { return n.Reject(id, s.clock.Now()) })
 	if errors.Is(err, network.ErrState) || errors.Is(err, network.ErrUnknown) {
