@@ -13,17 +13,29 @@ import (
 
 // Secrets is what the service needs of the store, as *secret.Store has it.
 type Secrets interface {
+	// Create makes a secret; version is the ID of its first version, "": it has none.
 	Create(ctx context.Context, spec secret.Spec) (made secret.Secret, version string, err error)
+	// Put gives a secret a version; without stages it becomes AWSCURRENT.
 	Put(ctx context.Context, r secret.Ref, token string, v secret.Value, stages []string) (secret.Secret, secret.Version, error)
+	// Get opens a version by ID, by stage, by both, or with neither the current one.
 	Get(ctx context.Context, r secret.Ref, id, stage string) (secret.Secret, secret.Version, secret.Value, error)
+	// Describe returns what may be told of a secret, also of one that is marked for deletion.
 	Describe(ctx context.Context, r secret.Ref) (secret.Secret, error)
+	// Update changes a secret; version is the ID of the version that came of it, "": none.
 	Update(ctx context.Context, r secret.Ref, c secret.Change) (x secret.Secret, version string, err error)
+	// Move gives a stage to a version, or takes it away where to is "".
 	Move(ctx context.Context, r secret.Ref, stage, from, to string) (secret.Secret, error)
+	// List returns all secrets by name, those that are marked for deletion included.
 	List(ctx context.Context) ([]secret.Secret, error)
+	// Delete marks a secret for deletion in so many days; 0: it is gone at once.
 	Delete(ctx context.Context, r secret.Ref, days int) (secret.Secret, error)
+	// Restore has a secret stay that was marked for deletion.
 	Restore(ctx context.Context, r secret.Ref) (secret.Secret, error)
+	// Tag gives a secret tags, beside those that it has.
 	Tag(ctx context.Context, r secret.Ref, tags map[string]string) (secret.Secret, error)
+	// Untag takes tags away.
 	Untag(ctx context.Context, r secret.Ref, keys []string) (secret.Secret, error)
+	// SetPolicy gives a secret a resource policy; nil: it has none any more.
 	SetPolicy(ctx context.Context, r secret.Ref, document []byte) (secret.Secret, error)
 }
 

@@ -15,12 +15,19 @@ import (
 
 // Admin is a connection to one cluster; a *kadm.Client is it.
 type Admin interface {
+	// CreateTopic makes a topic; the answer has the broker's error, too.
 	CreateTopic(ctx context.Context, partitions int32, replicas int16, configs map[string]*string, topic string) (kadm.CreateTopicResponse, error)
+	// DeleteTopic deletes a topic; the answer has the broker's error, too.
 	DeleteTopic(ctx context.Context, topic string) (kadm.DeleteTopicResponse, error)
+	// UpdatePartitions gives each topic so many partitions; the answers have the broker's errors.
 	UpdatePartitions(ctx context.Context, set int, topics ...string) (kadm.CreatePartitionsResponses, error)
+	// AlterTopicConfigsState makes configs all that is set for each topic; the answers have the broker's errors.
 	AlterTopicConfigsState(ctx context.Context, configs []kadm.AlterConfig, topics ...string) (kadm.AlterConfigsResponses, error)
+	// DescribeTopicConfigs tells the configs of topics, inherited ones included.
 	DescribeTopicConfigs(ctx context.Context, topics ...string) (kadm.ResourceConfigs, error)
+	// ListTopicsWithInternal tells what metadata say of these topics, or of all; of one that is not there an error.
 	ListTopicsWithInternal(ctx context.Context, topics ...string) (kadm.TopicDetails, error)
+	// Close ends the connection.
 	Close()
 }
 

@@ -25,18 +25,23 @@ const (
 
 // Secrets are those of the installation; *secret.Store has them.
 type Secrets interface {
+	// Get opens a version; ID and stage "": the current one. Errors: secret.ErrNotFound, ErrDeleted.
 	Get(ctx context.Context, r secret.Ref, id, stage string) (secret.Secret, secret.Version, secret.Value, error)
+	// Follow tells the names of secrets that change until ctx ends or it fails; first "": any may have changed.
 	Follow(ctx context.Context, changed func(name string)) error
 }
 
 // Credentials sets those of a cluster's users; a *scram.Store of the cluster does, while its Run runs.
 type Credentials interface {
+	// Alter makes changes and returns an error for each, in order; scram.ErrNotFound for what cannot be deleted.
 	Alter(ctx context.Context, cluster string, changes []scram.Change) []error
 }
 
 // Clusters tells which clusters there are; *control.Plane does.
 type Clusters interface {
+	// Cluster returns one, or control.ErrNoCluster.
 	Cluster(ctx context.Context, name string) (control.Cluster, error)
+	// Clusters returns all.
 	Clusters(ctx context.Context) ([]control.Cluster, error)
 }
 

@@ -18,14 +18,19 @@ import (
 
 // IAM is what the service needs of policies and tags of clusters, as *iam.Store has it. A cluster is named by its prefix in etcd.
 type IAM interface {
+	// ClusterPolicy returns the policy of a cluster and its version, or iam.ErrNotFound.
 	ClusterPolicy(ctx context.Context, cluster string) (document []byte, version int64, err error)
+	// SetClusterPolicy replaces the version of a policy that is told; 0: any, or none. Errors: iam.ErrInvalid, kv.ErrConflict.
 	SetClusterPolicy(ctx context.Context, cluster string, document []byte, version int64) (int64, error)
+	// DeleteClusterPolicy takes the policy away, or returns iam.ErrNotFound.
 	DeleteClusterPolicy(ctx context.Context, cluster string) error
+	// EditClusterTags changes the tags of a cluster; change gets nil where none were ever set, and may be called again.
 	EditClusterTags(ctx context.Context, cluster string, change func(now map[string]string) (map[string]string, error)) error
 }
 
 // Configurations tells which there are; *configuration.Store does.
 type Configurations interface {
+	// Describe returns one by its ID, "NAME/UUID-N", or configuration.ErrNotFound.
 	Describe(ctx context.Context, id string) (configuration.Configuration, error)
 }
 
