@@ -51,7 +51,7 @@ func after(err error) string {
 // because is what an error says beyond its sentinel.
 func because(err, sentinel error) string {
 	text := strings.ReplaceAll(err.Error(), sentinel.Error()+": ", "")
-	return strings.ReplaceAll(text, "\n", "; ")
+	return strings.ReplaceAll(text, "\n", "; ") + "."
 }
 
 // decode is door.Decode with the service's own code.

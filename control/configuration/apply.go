@@ -66,10 +66,10 @@ func (a *Applier) Plan(ctx context.Context, _ string, before, after control.Revi
 		return false, err
 	}
 	former, err := a.values(ctx, before, Start)
-	if err != nil && !errors.Is(err, ErrInvalid) {
-		return false, err
+	if errors.Is(err, ErrInvalid) {
+		return true, nil // nobody knows what brokers were started with
 	}
-	return err != nil || !maps.Equal(former, next), nil // of a former one that cannot be read nobody knows
+	return !maps.Equal(former, next), err
 }
 
 // Starting are the properties that a broker of a cluster with the revision must be started with. Errors as of Plan.

@@ -93,7 +93,7 @@ func Check(text []byte, rules Rules) (map[string]string, error) {
 	values, brokers := make(map[string]string, len(properties)), map[string]string{}
 	for _, p := range properties {
 		value := strings.TrimSpace(p.Value) // as Kafka reads all of its settings
-		reason := ""
+		var reason string
 		w, ok := writable(p.Name)
 		switch {
 		case !ok && rules.Known(p.Name):

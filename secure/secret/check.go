@@ -99,7 +99,7 @@ func checkTags(tags map[string]string) error {
 	}
 	for k, v := range tags {
 		if k == "" || strings.HasPrefix(strings.ToLower(k), "aws:") {
-			return fmt.Errorf("%w: a tag's key is not empty and does not begin with aws:", ErrInvalid)
+			return fmt.Errorf("%w: a tag's key is not empty and does not begin with the word aws and a colon", ErrInvalid)
 		}
 		if err := errors.Join(checkText("a tag's key", k, maxTagKey), checkText("a tag's value", v, maxTagValue)); err != nil {
 			return err

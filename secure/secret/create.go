@@ -66,7 +66,7 @@ func (s *Store) Create(ctx context.Context, spec Spec) (made Secret, version str
 			if !old.Deleted.IsZero() {
 				return ErrScheduled
 			}
-			return fmt.Errorf("%w: The operation failed because the secret %s already exists.", ErrExists, spec.Name)
+			return fmt.Errorf("%w: The operation failed because the secret %s already exists", ErrExists, spec.Name)
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return err

@@ -13,7 +13,7 @@ import (
 // ErrInvalid, ErrDeleted.
 func (s *Store) Delete(ctx context.Context, r Ref, days int) (Secret, error) {
 	if days != 0 && (days < minWindow || days > maxWindow) {
-		return Secret{}, fmt.Errorf("%w: The RecoveryWindowInDays value must be between %d and %d days (inclusive).", ErrInvalid, minWindow, maxWindow)
+		return Secret{}, fmt.Errorf("%w: The RecoveryWindowInDays value must be between %d and %d days (inclusive)", ErrInvalid, minWindow, maxWindow)
 	}
 	now := s.world.Clock.Now().UTC()
 	if days != 0 {

@@ -310,7 +310,7 @@ func (a *Associations) Run(ctx context.Context) error {
 		}
 		stop(nil)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		a.world.Log.Warn("secrets of users are not followed", "retry_in", retryPause, "err", err)
 		timer := time.NewTimer(retryPause)

@@ -206,16 +206,21 @@ func (s *Connections) state(ctx context.Context, c Connection) (State, error) {
 	if err != nil {
 		return "", err
 	}
-	private, err := n.Connection(c.ID)
+	return toldOf(n, c.ID), nil
+}
+
+// toldOf is what the rules of a cluster say of a connection.
+func toldOf(n network.Network, id string) State {
+	private, err := n.Connection(id)
 	switch {
 	case err != nil:
-		return Inactive, nil // somebody took it away by the cluster's own rules
+		return Inactive // somebody took it away by the cluster's own rules
 	case private.State == network.Active:
-		return Available, nil
+		return Available
 	case private.State == network.Rejected:
-		return Rejected, nil
+		return Rejected
 	}
-	return Creating, nil
+	return Creating
 }
 
 // List returns all connections, by ID; cluster "" and its ID: of all clusters, otherwise of one.
@@ -264,10 +269,10 @@ func (s *Connections) close(ctx context.Context, c Connection) error {
 	}
 	if err == nil && cluster.ID == c.ClusterID {
 		_, _, err := s.network(c.Cluster).Edit(ctx, func(n *network.Network) error {
-			if _, err := n.Connection(c.ID); err != nil {
-				return nil // taken away before a crash
+			if err := n.Delete(c.ID); !errors.Is(err, network.ErrUnknown) { // else it was taken away before a crash
+				return err
 			}
-			return n.Delete(c.ID)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -283,7 +288,7 @@ func (s *Connections) Reject(ctx context.Context, id string) (Connection, error)
 		return c, err
 	}
 	if c.State != Available && c.State != Creating {
-		return c, fmt.Errorf("%w: The VPC connection is %s.", ErrConnection, c.State)
+		return c, fmt.Errorf("%w: The VPC connection is %s", ErrConnection, c.State)
 	}
 	_, _, err = s.network(c.Cluster).Edit(ctx, func(n *network.Network) error { return n.Reject(id, s.clock.Now()) })
 	if errors.Is(err, network.ErrState) || errors.Is(err, network.ErrUnknown) {

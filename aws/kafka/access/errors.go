@@ -32,7 +32,7 @@ func told(err error) *door.Error {
 	case errors.Is(err, ErrAuthentication):
 		return door.BadRequest("authentication", "VPC connectivity isn't turned on for the authentication type on the cluster.")
 	case errors.Is(err, ErrConnection):
-		return door.BadRequest("", "%s", because(err, ErrConnection))
+		return door.BadRequest("", "%s.", because(err, ErrConnection))
 	case errors.Is(err, iam.ErrInvalid):
 		return door.BadRequest("", "%s", because(err, iam.ErrInvalid))
 	case errors.Is(err, iam.ErrLimit):
