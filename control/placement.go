@@ -26,7 +26,7 @@ var zones = [...]string{"zone-a", "zone-b", "zone-c"}
 func (c Cluster) Place(hosts []engine.Host, there []engine.NodeSpec) ([]engine.NodeSpec, error) {
 	p := placement{
 		cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{},
-		near: map[string]bool{}, first: map[string]int{}, left: map[string]bool{},
+		near: map[place]bool{}, first: map[string]int{}, left: map[string]bool{},
 	}
 	for _, h := range hosts {
 		if h.Format <= engine.Format {
@@ -71,9 +71,15 @@ type placement struct {
 	taken          map[string]string // what listens, by address
 	ofZone, ofHost map[string]int    // the cluster's brokers
 	all            map[string]int    // nodes of a host, whatever their cluster
-	near           map[string]bool   // addresses of the blocks of what listens, for listeners that it may get
+	near           map[place]bool    // addresses of the blocks of what listens, for listeners that it may get
 	first          map[string]int    // lowest port of the cluster's brokers, by host
 	left           map[string]bool   // keys of specs that wait for their host to come back (C14)
+}
+
+// place is a host, as an address names it, and a port.
+type place struct {
+	host string
+	port int
 }
 
 // zoneOf is that of a host; one that was given none is a zone of its own.
@@ -127,7 +133,7 @@ func (p *placement) take(s engine.NodeSpec) {
 	if host, text, err := net.SplitHostPort(s.Listen); err == nil {
 		base, _ := strconv.Atoi(text) // a spec's address was made of a number
 		for port := base; port < base+portsPerBroker; port++ {
-			p.near[net.JoinHostPort(host, strconv.Itoa(port))] = true
+			p.near[place{host, port}] = true
 		}
 		if s.Cluster == p.cluster.Name {
 			p.first[s.Host] = min(cmp.Or(p.first[s.Host], base), base)
@@ -249,7 +255,7 @@ func (p *placement) bases(id int32, h engine.Host, former string) ([]string, err
 // free says that no broker has, or may come to have, one of the ports of a block.
 func (p *placement) free(host string, at int) bool {
 	for port := at; port < at+portsPerBroker; port++ {
-		if a := net.JoinHostPort(host, strconv.Itoa(port)); p.taken[a] != "" || p.near[a] {
+		if a := net.JoinHostPort(host, strconv.Itoa(port)); p.taken[a] != "" || p.near[place{host, port}] {
 			return false
 		}
 	}

@@ -34,11 +34,14 @@ func (p *Plane) reconcile(ctx context.Context) {
 	}
 	lost := absences{}
 	for {
+		began := p.clock.Now()
 		next, err := p.look(ctx, lost)
 		if err != nil && ctx.Err() == nil {
 			p.log.Warn("what is there could not be compared with what shall be, trying again", "err", err)
 			next = retryPause
 		}
+		// Where there is much to compare, and changes come all the time, most of the time is for others.
+		pause(ctx, restShare*p.clock.Now().Sub(began))
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
@@ -50,6 +53,9 @@ func (p *Plane) reconcile(ctx context.Context) {
 		timer.Stop()
 	}
 }
+
+// restShare is how much longer reconcile rests than it works.
+const restShare = 4
 
 // wakeAt calls wake at each change below a prefix.
 func (p *Plane) wakeAt(ctx context.Context, prefix string, wake func()) {
@@ -74,10 +80,8 @@ func (p *Plane) look(ctx context.Context, lost absences) (next time.Duration, er
 	if err != nil {
 		return 0, err
 	}
-	for _, c := range clusters {
-		if err := p.mend(ctx, c.Name); err != nil {
-			return 0, err
-		}
+	if err := p.mendAll(ctx, clusters); err != nil {
+		return 0, err
 	}
 	due, err := p.heal(ctx, clusters, lost)
 	if err != nil {
@@ -142,6 +146,37 @@ func (p *Plane) sweep(ctx context.Context) error {
 			return fmt.Errorf("remove node %s: %w", item.Key, err)
 		}
 		p.log.Info("former host of a broker is clean", "cluster", s.Cluster, "broker", s.ID, "host", s.Host)
+	}
+	return nil
+}
+
+// mendAll mends the clusters that differ from their records by what was there a moment ago.
+func (p *Plane) mendAll(ctx context.Context, clusters []Cluster) error {
+	hosts, err := p.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	there, err := p.allSpecs(ctx)
+	if err != nil {
+		return err
+	}
+	lent := slices.Clone(hosts)
+	p.lendPorts(lent)
+	for _, c := range clusters {
+		if !c.quiet() {
+			continue
+		}
+		at := hosts
+		if c.Listen == "" {
+			at = lent
+		}
+		specs, err := c.Place(at, there)
+		if err == nil && len(drift(c, specs, there)) == 0 {
+			continue
+		}
+		if err := p.mend(ctx, c.Name); err != nil {
+			return err
+		}
 	}
 	return nil
 }
