@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -321,5 +322,60 @@ func TestMendThatAnOperationOvertakes(t *testing.T) {
 		if !begun || wrote || f.ids("c") != "1 2" {
 			t.Errorf("begun %v, mended %v, running %s", begun, wrote, f.ids("c"))
 		}
+	})
+}
+
+// What a broker left on a host that is away stays told until that host's agent has removed it, and the host gets no other in its place.
+func TestWhatIsLeftOnAHostThatIsSlow(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "object", options())
+		during(t, store, func(p *control.Plane) {
+			f.lose("n2")
+			time.Sleep(30 * time.Second)
+			join(t, store, "n2") // its agent is back, and has done nothing yet
+			time.Sleep(time.Minute)
+			items, _, err := store.List(ctx, engine.SpecPrefix("n2"))
+			must(t, err)
+			if len(items) != 1 || len(f.running) != 4 {
+				t.Errorf("before its agent has acted: %d specs, running %v", len(items), f.running)
+			}
+			f.joinAt("n2")
+			time.Sleep(time.Second)
+			if items, _, err = store.List(ctx, engine.SpecPrefix("n2")); err != nil || len(items) != 0 || len(f.running) != 3 {
+				t.Errorf("after: %d specs, running %v, %v", len(items), f.running, err)
+			}
+		})
+	})
+	left := engine.NodeSpec{Cluster: "c", ID: 1, Host: "h1", Listen: "10.0.0.1:9092", Moved: true}
+	hosts := []engine.Host{{Name: "h1", Address: "10.0.0.1"}, {Name: "h2", Address: "10.0.0.2"}}
+	specs, err := described(1).Place(hosts, []engine.NodeSpec{left})
+	if err != nil || len(specs) != 1 || specs[0].Host != "h2" {
+		t.Errorf("placed at %+v, %v", specs, err)
+	}
+}
+
+// A cluster is deleted though a host is away, which finds what it has to do when it is back.
+func TestDeleteWithoutAHost(t *testing.T) {
+	inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {
+		onHosts(t, f, "file", options())
+		during(t, store, func(p *control.Plane) {
+			f.lose("n2")
+			_, err := p.Delete(ctx, "c", "")
+			must(t, err)
+			time.Sleep(time.Minute)
+			if c, err := p.Cluster(ctx, "c"); err != nil || c.Phase != control.Deleting {
+				t.Errorf("after a minute: %+v, %v", c, err)
+			}
+			time.Sleep(2 * time.Minute)
+			if _, err := p.Cluster(ctx, "c"); !errors.Is(err, control.ErrNoCluster) || len(f.running) != 1 || f.objects["c"] {
+				t.Errorf("after three minutes: %v, running %v, objects %v", err, f.running, f.objects)
+			}
+			f.joinAt("n2")
+			time.Sleep(time.Second)
+			items, _, err := store.List(ctx, engine.AllSpecs)
+			if err != nil || len(items) != 0 || len(f.running) != 0 {
+				t.Errorf("when it was back: %d specs, running %v, %v", len(items), f.running, err)
+			}
+		})
 	})
 }
