@@ -278,7 +278,7 @@ func (p *Plane) erased(ctx context.Context, c Cluster, rev int64) error {
 		err = fmt.Errorf("remove cluster %s: %w", c.Name, err)
 	}
 	if err == nil {
-		p.log.Info("cluster deleted", "cluster", c.Name, "lived", p.clock.Now().Sub(c.Created).Round(time.Second))
+		p.log.Info("cluster deleted", "cluster", c.Name, "lived_s", int64(p.clock.Now().Sub(c.Created)/time.Second))
 	}
 	return err
 }
