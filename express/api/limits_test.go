@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -188,7 +189,7 @@ func TestConnectionsBeyondTheLimitAreTurnedAway(t *testing.T) {
 	nc, err := net.Dial("tcp", e.addr)
 	must(t, err)
 	must(t, nc.SetDeadline(time.Now().Add(10*time.Second)))
-	if _, err := nc.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("the third: %v, want the end", err)
 	}
 	must(t, nc.Close())

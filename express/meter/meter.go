@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,9 +52,10 @@ type Stored struct {
 
 // Topic counts what clients do with one topic. nil counts nothing. Safe for concurrent use.
 type Topic struct {
+	meter   *Meter
 	name    string
 	id      topic.ID
-	in, out atomic.Int64
+	in, out atomic.Int64 // below 0: given up
 
 	// Of the cutter.
 	cutIn, cutOut int64
@@ -63,15 +64,15 @@ type Topic struct {
 
 // Produced counts bytes of batches that were accepted.
 func (t *Topic) Produced(bytes int) {
-	if t != nil {
-		t.in.Add(int64(bytes))
+	if t != nil && t.in.Add(int64(bytes)) < 0 {
+		t.meter.Topic(t.id, t.name).Produced(bytes)
 	}
 }
 
 // Fetched counts bytes of batches that were sent.
 func (t *Topic) Fetched(bytes int) {
-	if t != nil {
-		t.out.Add(int64(bytes))
+	if t != nil && t.out.Add(int64(bytes)) < 0 {
+		t.meter.Topic(t.id, t.name).Fetched(bytes)
 	}
 }
 
@@ -81,8 +82,7 @@ type Meter struct {
 	world  World
 	topics atomic.Pointer[map[topic.ID]*Topic] // never changed, replaced under adding
 
-	adding  sync.Mutex
-	retired []*Topic // not in topics any more; who found them there before may still count
+	adding sync.Mutex
 
 	// Of the cutter: Run, then Close.
 	from     time.Time
@@ -107,7 +107,8 @@ func New(cfg Config, w World) *Meter {
 	return m
 }
 
-// Topic returns the counters of a topic. They are to be used at once, not kept (U1): those of deleted topics are given up.
+// Topic returns the counters of a topic. Those that found nothing for a while are given up: who still has them counts on what Topic
+// returns then.
 func (m *Meter) Topic(id topic.ID, name string) *Topic {
 	if m == nil {
 		return nil
@@ -125,7 +126,7 @@ func (m *Meter) add(id topic.ID, name string) *Topic {
 	if t := old[id]; t != nil {
 		return t
 	}
-	t := &Topic{name: name, id: id}
+	t := &Topic{meter: m, name: name, id: id}
 	now := make(map[topic.ID]*Topic, len(old)+1)
 	maps.Copy(now, old)
 	now[id] = t
@@ -239,27 +240,26 @@ func (m *Meter) gather(seconds int64) []Entry {
 			gone = append(gone, t)
 		}
 	}
-	for _, t := range m.retired {
-		e := t.take()
-		at := slices.IndexFunc(all, func(o Entry) bool { return o.ID == e.ID })
-		switch {
-		case !e.some():
-		case at < 0:
-			all = append(all, e)
-		default:
-			all[at].In, all[at].Out = all[at].In+e.In, all[at].Out+e.Out
-		}
-	}
-	m.retired = gone
+	return append(all, m.giveUpLocked(gone)...)
+}
+
+// giveUpLocked takes counters out of the map, and then what has come to them until then. What comes later finds them given up.
+func (m *Meter) giveUpLocked(gone []*Topic) (last []Entry) {
 	if len(gone) == 0 {
-		return all
+		return nil
 	}
-	left := maps.Clone(topics)
+	left := maps.Clone(*m.topics.Load())
 	for _, t := range gone {
 		delete(left, t.id)
 	}
 	m.topics.Store(&left)
-	return all
+	for _, t := range gone {
+		in, out := t.in.Swap(math.MinInt64), t.out.Swap(math.MinInt64)
+		if e := (Entry{Name: t.name, ID: t.id, In: in - t.cutIn, Out: out - t.cutOut}); e.some() {
+			last = append(last, e)
+		}
+	}
+	return last
 }
 
 // take is what has come since the last cut.

@@ -303,13 +303,14 @@ func TestTopicsThatAreGoneAreGivenUp(t *testing.T) {
 		t.Fatal("its counters are kept")
 	}
 	kept.Produced(11) // by who found it before it was given up
+	kept.Fetched(5)
 	m.Topic(id, "orders").Produced(2)
 	m.cut()
 	if err := m.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if sum := b.report(t).Total(); sum.In != 13 {
-		t.Errorf("%d bytes, want 13", sum.In)
+	if sum := b.report(t).Total(); sum.In != 13 || sum.Out != 5 {
+		t.Errorf("%d bytes in and %d out, want 13 and 5", sum.In, sum.Out)
 	}
 }
 
