@@ -1,14 +1,30 @@
 package api
 
 import (
+	"log/slog"
 	"testing"
 
+	"millrace/base/clock"
+	"millrace/base/object"
+	"millrace/express/meter"
+	"millrace/express/quota"
 	"millrace/kafka/record"
 )
 
 // BenchmarkProduce sends one batch of 16 KiB a request and keeps sixteen requests under way.
-func BenchmarkProduce(b *testing.B) {
-	e := newEnv(b, options{})
+func BenchmarkProduce(b *testing.B) { benchmarkProduce(b, options{}) }
+
+// BenchmarkProduceMetered is BenchmarkProduce at a broker that counts what clients use and holds them to limits that are far away.
+func BenchmarkProduceMetered(b *testing.B) {
+	objects := object.NewMemory(clock.System{})
+	far := quota.Flow{Sustained: 1 << 40, Max: 1 << 40}
+	benchmarkProduce(b, options{config: Config{Limits: quota.Limits{In: far, Out: far, Requests: 1 << 30}}, usage: meter.New(meter.Config{}, meter.World{
+		Objects: objects, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler), Stored: func() []meter.Stored { return nil },
+	})})
+}
+
+func benchmarkProduce(b *testing.B, o options) {
+	e := newEnv(b, o)
 	tp := e.create("orders", 1, map[string]string{"max.message.bytes": "10000000"})
 	c := e.dial()
 	builder := record.NewBuilder(record.Options{})
