@@ -19,11 +19,9 @@ func TestGateway(t *testing.T) {
 	}
 	harness.Require(t, harness.Java)
 	t.Run("connect", func(t *testing.T) {
-		t.Parallel()
 		connectsExactlyOnce(t, behindGateway(t))
 	})
 	t.Run("streams", func(t *testing.T) {
-		t.Parallel()
 		run := newStreams(t, behindGateway(t))
 		want := run.killed(t, kills(t), func(round int) bool { return round == 1 })
 		run.reset(t, want)
