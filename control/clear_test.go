@@ -7,7 +7,8 @@ import (
 	"millrace/control"
 )
 
-// TestEnsureClears: super users and mapping stay where nothing is said, change where something is, and go with None, in the record and with the brokers.
+// TestEnsureClears: super users and mapping stay where nothing is said, change where something is, and go with None, in the record and with
+// the brokers.
 func TestEnsureClears(t *testing.T) {
 	store := kv.NewMemory()
 	plane := newPlane(store)
@@ -21,7 +22,8 @@ func TestEnsureClears(t *testing.T) {
 		must(t, err)
 		spec := specs(t, store)[0].Secure
 		if c.Super != wantSuper || c.Mapping != wantMapping || spec.Super != wantSuper || spec.Mapping != wantMapping {
-			t.Errorf("after %q, %q: cluster has %q, %q, broker %q, %q; want %q, %q", super, mapping, c.Super, c.Mapping, spec.Super, spec.Mapping, wantSuper, wantMapping)
+			t.Errorf("after %q, %q: cluster has %q, %q, broker %q, %q; want %q, %q",
+				super, mapping, c.Super, c.Mapping, spec.Super, spec.Mapping, wantSuper, wantMapping)
 		}
 	}
 	expect(control.None, control.None, "", "") // a new cluster

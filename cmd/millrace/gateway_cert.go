@@ -38,7 +38,8 @@ func (g *gatewayGuards) openKeeper(ctx context.Context, addresses []string, file
 	return g.keeper.Wait(ctx)
 }
 
-// certify gives the listeners the Keeper's certificate, if there is one: each handshake takes what it has and what it trusts at that moment.
+// certify gives the listeners the Keeper's certificate, if there is one: each handshake takes what it has and what it trusts at that
+// moment.
 func (g *gatewayGuards) certify(cfg *gateway.Config, ways []gatewayWay) {
 	if g == nil || g.keeper == nil {
 		return

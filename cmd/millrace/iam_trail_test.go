@@ -10,8 +10,8 @@ import (
 	"millrace/secure/trail"
 )
 
-// TestIAMChangesAreToldBeforeAndAfter: each change of a user, role, policy, key or cluster tells what was before and what is after, without a secret;
-// what was before is what the change before it left.
+// TestIAMChangesAreToldBeforeAndAfter: each change of a user, role, policy, key or cluster tells what was before and what is after, without
+// a secret; what was before is what the change before it left.
 func TestIAMChangesAreToldBeforeAndAfter(t *testing.T) {
 	w := newIAMWorld(t)
 	narrow := w.file(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kafka-cluster:Connect","Resource":"*"}}`)

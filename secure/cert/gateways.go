@@ -11,8 +11,8 @@ import (
 	"millrace/base/kv"
 )
 
-// Registration is a gateway that an administrator lets have certificates, with all that it may be called by. Nobody else writes one: a gateway
-// stands at the edge, and what it asks for by itself proves nothing.
+// Registration is a gateway that an administrator lets have certificates, with all that it may be called by. Nobody else writes one: a
+// gateway stands at the edge, and what it asks for by itself proves nothing.
 type Registration struct {
 	Name       string    `json:"name"`      // as --name of millrace gateway
 	Addresses  []string  `json:"addresses"` // hosts and IPs at which clients reach it; 1 to 32
@@ -108,8 +108,8 @@ func subset(list string, names Names) bool {
 	return true
 }
 
-// RemoveGateway ends a registration: the gateway gets no certificate any more, and those that it has are revoked, which are returned. It may be
-// repeated after it broke off, and returns ErrUnknown where nothing is left to do.
+// RemoveGateway ends a registration: the gateway gets no certificate any more, and those that it has are revoked, which are returned. It
+// may be repeated after it broke off, and returns ErrUnknown where nothing is left to do.
 func (a *Authority) RemoveGateway(ctx context.Context, name string) ([]Certificate, error) {
 	node := Gateway(name)
 	if err := node.check(); err != nil {

@@ -25,8 +25,8 @@ func (i *install) register(name string, addresses ...string) {
 	}
 }
 
-// TestGatewayRegistered: no certificate without a registration, none for a name that it lacks, another where a name goes, and none once it is
-// removed (C11).
+// TestGatewayRegistered: no certificate without a registration, none for a name that it lacks, another where a name goes, and none once it
+// is removed (C11).
 func TestGatewayRegistered(t *testing.T) {
 	i := newInstall(t, AuthorityConfig{})
 	background(t, NewSigner(i.authority, i.allowGateways, testWorld(i.store)).Run)
@@ -96,7 +96,8 @@ func (i *install) stateOf(serial string) State {
 	return ""
 }
 
-// TestGatewayRemovedMeanwhile removes a registration between the moment when the Signer has read it and the moment when it signs: nothing is signed.
+// TestGatewayRemovedMeanwhile removes a registration between the moment when the Signer has read it and the moment when it signs: nothing
+// is signed.
 func TestGatewayRemovedMeanwhile(t *testing.T) {
 	i := newInstall(t, AuthorityConfig{})
 	i.register("gw1", "gw1.example.org")

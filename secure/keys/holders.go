@@ -12,7 +12,8 @@ import (
 	"millrace/base/kv"
 )
 
-// ErrHeldBefore: processes run that were started before the data keys were wrapped by another KMS; what is wrapped from now on they could not unwrap.
+// ErrHeldBefore: processes run that were started before the data keys were wrapped by another KMS; what is wrapped from now on they could
+// not unwrap.
 var ErrHeldBefore = errors.New("keys: the KMS was changed, and processes run that were started before")
 
 const (
@@ -23,7 +24,8 @@ const (
 	holderTTL = 15 * time.Second
 )
 
-// holder is a process that has a Ring, in etcd as long as it runs. One that is cut off from etcd for longer than holderTTL is not seen until it is back.
+// holder is a process that has a Ring, in etcd as long as it runs. One that is cut off from etcd for longer than holderTTL is not seen
+// until it is back.
 type holder struct {
 	Format int    `json:"format"`
 	Who    string `json:"who"`
@@ -59,8 +61,8 @@ type tenancy struct {
 // errSucceeded: another process of the same name has come since.
 var errSucceeded = errors.New("keys: another process of this name has data keys since")
 
-// announce writes who has a Ring. The record is there before any data key is read (Y8). It takes the place of that of a process of the same name, which
-// has ended, perhaps without a word.
+// announce writes who has a Ring. The record is there before any data key is read (Y8). It takes the place of that of a process of the same
+// name, which has ended, perhaps without a word.
 func announce(ctx context.Context, store kv.KV, purpose, who string) (*tenancy, error) {
 	t := &tenancy{store: store, key: holderPrefix + purpose + "/" + who, who: who}
 	if err := t.write(ctx); err != nil {
@@ -131,8 +133,8 @@ func (t *tenancy) keep(ctx context.Context) {
 	}
 }
 
-// settled returns the condition that the data keys are wrapped by the KMS by which they are now, or ErrHeldBefore with the names of those who would not
-// learn a new one.
+// settled returns the condition that the data keys are wrapped by the KMS by which they are now, or ErrHeldBefore with the names of those
+// who would not learn a new one.
 func settled(ctx context.Context, store kv.KV) (kv.Cond, error) {
 	when, err := store.Get(ctx, movedKey)
 	if errors.Is(err, kv.ErrNotFound) {
@@ -157,8 +159,8 @@ func settled(ctx context.Context, store kv.KV) (kv.Cond, error) {
 	}
 	if len(before) > 0 {
 		slices.Sort(before)
-		return kv.Cond{}, fmt.Errorf("%w: %s; they would not learn a new data key. Start serve, agents and gateways anew with the new --kms, then `millrace cluster roll`, then rotate",
-			ErrHeldBefore, clipNames(before))
+		return kv.Cond{}, fmt.Errorf("%w: %s; they would not learn a new data key. Start serve, agents and gateways anew with the new --kms, "+
+			"then `millrace cluster roll`, then rotate", ErrHeldBefore, clipNames(before))
 	}
 	return kv.ModRevEquals(movedKey, when.ModRev), nil
 }

@@ -25,8 +25,8 @@ func announced(t *testing.T, store kv.KV) []kv.Item {
 	return items
 }
 
-// TestRotateAfterMove: after a move to another KMS no data key is made while somebody has a Ring by the former one, also when etcd had lost sight of
-// them; a rewrap by the same KMS stands in nobody's way (Y8).
+// TestRotateAfterMove: after a move to another KMS no data key is made while somebody has a Ring by the former one, also when etcd had lost
+// sight of them; a rewrap by the same KMS stands in nobody's way (Y8).
 func TestRotateAfterMove(t *testing.T) {
 	store, older, newer := kv.NewMemory(), newKeyring(t), renamed{newKeyring(t)}
 	t.Cleanup(func() { _ = store.Close() })

@@ -14,8 +14,8 @@ import (
 	"millrace/test/harness"
 )
 
-// TestBackupWipeAndRestoreEncrypted loses the etcd of an encrypted cluster, with its wrapped data keys, some time after the backup. With another key
-// ring, or none, restore says so and touches nothing; with the right one every record that was acknowledged is there.
+// TestBackupWipeAndRestoreEncrypted loses the etcd of an encrypted cluster, with its wrapped data keys, some time after the backup. With
+// another key ring, or none, restore says so and touches nothing; with the right one every record that was acknowledged is there.
 func TestBackupWipeAndRestoreEncrypted(t *testing.T) {
 	for _, log := range []string{"file", "object"} {
 		t.Run("logs as "+log, func(t *testing.T) { backupWipeAndRestoreEncrypted(t, log) })
@@ -128,8 +128,8 @@ type refusal struct {
 	args []string
 }
 
-// with adds arguments; hint is what the message holds. Nothing below the data directory may change but etcd's own files, which starts and stops, and
-// the lock, which names the process that has it.
+// with adds arguments; hint is what the message holds. Nothing below the data directory may change but etcd's own files, which starts and
+// stops, and the lock, which names the process that has it.
 func (r refusal) with(what, hint string, args ...string) {
 	r.t.Helper()
 	kept := func() map[string]string {

@@ -11,8 +11,9 @@ import (
 	"millrace/test/harness"
 )
 
-// TestGateway runs a Connect worker, which writes its source's records exactly once, and a Streams application that is killed, against Apache Kafka behind
-// `millrace gateway`; the broker is killed too. It is a long form: what always runs through the gateway is in test/gateway.
+// TestGateway runs a Connect worker, which writes its source's records exactly once, and a Streams application that is killed, against
+// Apache Kafka behind `millrace gateway`; the broker is killed too. It is a long form: what always runs through the gateway is in
+// test/gateway.
 func TestGateway(t *testing.T) {
 	if !full() {
 		t.Skip("a long form: MILLRACE_ECOSYSTEM=full")

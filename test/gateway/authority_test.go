@@ -32,7 +32,8 @@ type installation struct {
 
 func startInstallation(t *testing.T, etcd *harness.Etcd, args ...string) *installation {
 	t.Helper()
-	s := &installation{harness.StartMillrace(t, harness.MillraceOptions{Etcd: etcd, KeepRebalanceDelay: true, Args: append([]string{"--secure"}, args...)}), t, nil}
+	options := harness.MillraceOptions{Etcd: etcd, KeepRebalanceDelay: true, Args: append([]string{"--secure"}, args...)}
+	s := &installation{harness.StartMillrace(t, options), t, nil}
 	var key struct {
 		ID     string `json:"access_key_id"`
 		Secret string `json:"secret_access_key"`
@@ -44,7 +45,9 @@ func startInstallation(t *testing.T, etcd *harness.Etcd, args ...string) *instal
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.env = []string{"AWS_ACCESS_KEY_ID=" + key.ID, "AWS_SECRET_ACCESS_KEY=" + key.Secret, "AWS_REGION=us-east-1", "MILLRACE_CA=" + s.ca(), "MILLRACE_API=https://" + s.API}
+	s.env = []string{
+		"AWS_ACCESS_KEY_ID=" + key.ID, "AWS_SECRET_ACCESS_KEY=" + key.Secret, "AWS_REGION=us-east-1", "MILLRACE_CA=" + s.ca(), "MILLRACE_API=https://" + s.API,
+	}
 	return s
 }
 
@@ -124,7 +127,8 @@ func hold(t *testing.T, address string, config *tls.Config) *held {
 func (h *held) ask() error {
 	h.asked++
 	_ = h.SetDeadline(time.Now().Add(patience))
-	if _, err := h.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("held")).AppendRequest(nil, kmsg.NewPtrApiVersionsRequest(), h.asked)); err != nil {
+	request := kmsg.NewRequestFormatter(kmsg.FormatterClientID("held")).AppendRequest(nil, kmsg.NewPtrApiVersionsRequest(), h.asked)
+	if _, err := h.Write(request); err != nil {
 		return err
 	}
 	head := make([]byte, 8)
