@@ -103,7 +103,7 @@ func (f *fortress) user(name, password string) {
 	must(f.t, errors.Join(err, done.Error()))
 }
 
-// watch notes the resident memory of processes now and then, until enough.
+// watch notes the resident memory of processes now and then, but for the pages of files, until enough.
 func (f *fortress) watch(pids map[string]int, enough <-chan struct{}) (courses map[string][]int64) {
 	const every = 5 * time.Second
 	courses = map[string][]int64{}
@@ -115,7 +115,7 @@ func (f *fortress) watch(pids map[string]int, enough <-chan struct{}) (courses m
 			return courses
 		case <-tick.C:
 			for name, pid := range pids {
-				courses[name] = append(courses[name], f.status(pid, "VmRSS:")>>20)
+				courses[name] = append(courses[name], f.status(pid, "RssAnon:")>>20)
 			}
 		}
 	}
@@ -153,7 +153,7 @@ func (f *fortress) besieged(attack func()) {
 	}
 	for name, pid := range pids {
 		peak := f.status(pid, "VmHWM:")
-		f.t.Logf("%s: %d MiB before, %d MiB at most; every 5 s: %v", name, memory[name]>>20, peak>>20, resident[name])
+		f.t.Logf("%s: %d MiB before, %d MiB at most; without files, every 5 s: %v", name, memory[name]>>20, peak>>20, resident[name])
 		if peak > memory[name]+roomForAttacks {
 			f.t.Errorf("%s grew from %d to %d MiB, %d more are allowed", name, memory[name]>>20, peak>>20, roomForAttacks>>20)
 		}
