@@ -58,7 +58,7 @@ func TestCreateRefuses(t *testing.T) {
 	tests := []struct{ provisioned, param, words string }{
 		{strings.Replace(base, "express", "kafka", 1), "instanceType", "standard engine"},
 		{strings.Replace(base, "m7g.large", "m7g.huge", 1), "instanceType", "Unsupported InstanceType [express.m7g.huge]. Valid values: [express.m7g.large"},
-		{strings.Replace(base, "3.9.x", "2.1.0", 1), "kafkaVersion", "Unsupported KafkaVersion [2.1.0]. Valid values: [3.6.0, 3.8.x, 3.9.x]"},
+		{strings.Replace(base, "3.9.x", "2.1.0", 1), "kafkaVersion", "Unsupported KafkaVersion [2.1.0]. Valid values: [3.6.0, 3.8.x, 3.9.x, 4.0.x, 4.1.x]"},
 		{strings.Replace(base, `Nodes":3`, `Nodes":4`, 1), "numberOfBrokerNodes", "must be a multiple of Availability Zones in the Client Subnets parameter."},
 		{strings.Replace(base, `"b"`, `""`, 1), "clientSubnets", "not valid"},
 		{strings.Replace(base, `"b"`, `"a"`, 1), "clientSubnets", "not valid"},
