@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"millrace/aws/door"
@@ -92,13 +93,9 @@ func (s *Service) listClusters(ctx context.Context, c *door.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]clusterInfo, 0, len(list))
-	for _, cl := range list {
-		info, err := s.infoV1(ctx, cl)
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, info)
+	infos, err := showEach(ctx, list, s.infoV1)
+	if err != nil {
+		return nil, err
 	}
 	return struct {
 		List []clusterInfo `json:"clusterInfoList"`
@@ -116,18 +113,30 @@ func (s *Service) listClustersV2(ctx context.Context, c *door.Call) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	infos := make([]clusterInfoV2, 0, len(list))
-	for _, cl := range list {
-		info, err := s.infoV2(ctx, cl)
-		if err != nil {
-			return nil, err
-		}
-		infos = append(infos, info)
+	infos, err := showEach(ctx, list, s.infoV2)
+	if err != nil {
+		return nil, err
 	}
 	return struct {
 		List []clusterInfoV2 `json:"clusterInfoList"`
 		Next string          `json:"nextToken,omitempty"`
 	}{infos, next}, nil
+}
+
+// showEach shows clusters; one that was deleted since it was listed is left out.
+func showEach[T any](ctx context.Context, list []control.Cluster, show func(context.Context, control.Cluster) (T, error)) ([]T, error) {
+	infos := make([]T, 0, len(list))
+	for _, cl := range list {
+		info, err := show(ctx, cl)
+		if e := told(err); e != nil && e.Status == http.StatusNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
 }
 
 // page are the clusters that a list asks for, of one type; "": of any.

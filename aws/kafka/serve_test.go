@@ -1,10 +1,13 @@
 package kafka_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 
+	"millrace/aws/kafka"
 	"millrace/aws/kafka/kafkatest"
 	"millrace/control"
 )
@@ -84,4 +87,31 @@ func TestOperationsWithoutACall(t *testing.T) {
 			t.Errorf("%s is %s %v", test.kind, answer, err)
 		}
 	}
+}
+
+// TestListBesideADelete: a cluster that goes while clusters are listed is not in the list, and the others are.
+func TestListBesideADelete(t *testing.T) {
+	w := at(t, "DescribeCluster")
+	w.Service = kafka.New(kafka.World{
+		Plane: w.Plane, Configurations: w.Configurations, Topics: w.Topics,
+		Tags: func(_ context.Context, arn string) (map[string]string, error) {
+			if arn == kafkatest.OrdersARN() {
+				return nil, fmt.Errorf("tags: %w", control.ErrNoCluster)
+			}
+			return map[string]string{"now": "yes"}, nil
+		},
+	}, kafka.Config{Home: kafkatest.Home()})
+	for operation, want := range map[string]int{"ListClusters": 1, "ListClustersV2": 2} {
+		status, answer, err := w.Call(t.Context(), kafkatest.Ask{Operation: operation})
+		var got struct {
+			List []struct {
+				ClusterName string
+				Tags        map[string]string
+			} `json:"clusterInfoList"`
+		}
+		if err != nil || status != http.StatusOK || json.Unmarshal(answer, &got) != nil || len(got.List) != want || got.List[0].Tags["now"] != "yes" {
+			t.Errorf("%s: %d %s %v", operation, status, answer, err)
+		}
+	}
+	refuses(t, w, orders("DescribeCluster", ""), http.StatusNotFound, "clusterArn", "doesn't exist")
 }

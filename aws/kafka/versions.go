@@ -11,7 +11,9 @@ import (
 
 // kafkaVersions are those that a cluster with Express brokers can be said to have, the oldest first. MSK has them up to 3.9.x; what
 // brokers here speak is that of 4.1, whatever the cluster says.
-func kafkaVersions() []string { return []string{"3.6.0", "3.8.x", control.DefaultKafkaVersion, "4.0.x", "4.1.x"} }
+func kafkaVersions() []string {
+	return []string{"3.6.0", "3.8.x", control.DefaultKafkaVersion, "4.0.x", "4.1.x"}
+}
 
 func versionFault(param, version string) error {
 	if slices.Contains(kafkaVersions(), version) {
