@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"log/slog"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ const (
 	firstPause  = 50 * time.Millisecond
 	servedPause = 200 * time.Millisecond
 	logKept     = 16 << 20 // bytes of output after which the next start begins a new file
+	setAside    = ".1"     // behind the name of the file before
 )
 
 // node supervises one process. Its fields belong to run's goroutine, except
@@ -136,9 +138,14 @@ func (n *node) rest(ctx context.Context) {
 	}
 }
 
-// delete removes what the node keeps on its host and, where it was told to (A10), what its cluster keeps in the object store.
+// delete removes what the node keeps on its host, what it has printed too, and, where it was told to (A10), what its cluster keeps in the
+// object store.
 func (n *node) delete(ctx context.Context) error {
-	if err := n.engine.Remove(n.spec); err != nil || !n.spec.Purge {
+	err := n.engine.Remove(n.spec)
+	if err == nil {
+		err = n.forget()
+	}
+	if err != nil || !n.spec.Purge {
 		return err
 	}
 	if n.agent.world.Purge == nil {
@@ -149,6 +156,18 @@ func (n *node) delete(ctx context.Context) error {
 	}
 	n.status.Purged = true
 	return nil
+}
+
+// forget removes the files of what the node has printed.
+func (n *node) forget() error {
+	fs, file := n.agent.world.FS, n.agent.logFile(n.spec)
+	var faults []error
+	for _, name := range []string{file, file + setAside} {
+		if err := fs.Remove(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			faults = append(faults, fmt.Errorf("log of the broker: %w", err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // errNoPurge: a spec asks for what this agent was not given the means for.
@@ -185,7 +204,7 @@ func (n *node) rotate() {
 	if err != nil || info.Size() < logKept {
 		return
 	}
-	if err := n.agent.world.FS.Rename(name, name+".1"); err != nil {
+	if err := n.agent.world.FS.Rename(name, name+setAside); err != nil {
 		n.log.Warn("log file could not be set aside", "err", err)
 	}
 }
