@@ -25,7 +25,8 @@
 // An express cluster takes 34 properties (table.go), a Serverless cluster takes none (ErrServerless). They are of three kinds:
 //
 //	Live   brokers take a new value at once, through IncrementalAlterConfigs
-//	Start  brokers take it when they start: a change of one makes a rolling restart. Starting gives these to who starts brokers
+//	Start  brokers take it when they start: a change of one makes a rolling restart. Starting gives these to who starts brokers;
+//	       what brokers were not started with shows in Drift
 //	Kept   it is checked and kept, and has no effect, because express has no such part: advertised.listeners (the plane gives brokers
 //	       their addresses), leader.imbalance.per.broker.percentage (ownership is balanced all the time), max.connection.creation.rate and
 //	       max.connections.per.ip.overrides (limits stand in the cluster's network rules), replica.fetch.max.bytes and

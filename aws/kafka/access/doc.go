@@ -8,6 +8,9 @@
 //
 //	added -> applied (the credential is that of the secret's current version) -> removing -> gone
 //
+// Two secrets that change their users for one another's at once are both refused, and the log says so, until one names a third. Of the codes
+// of unprocessed secrets only InvalidSecretArn is known to be AWS's own; the others are in its manner.
+//
 // VPC connections, as told: CREATING -> AVAILABLE -> REJECTED (by the cluster's owner) -> DELETING -> gone; INACTIVE when its cluster is gone.
 //
 // Invariants, each with a test:
