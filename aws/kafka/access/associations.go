@@ -299,26 +299,31 @@ const retryPause = time.Second
 // Run follows the secrets until ctx ends; then it returns nil. One process does, that which runs the control plane.
 func (a *Associations) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		following, stop := context.WithCancelCause(ctx)
-		err := a.world.Secrets.Follow(following, func(name string) {
-			if err := a.Sync(following, name); err != nil {
-				stop(err) // from the beginning, where everything is looked at
-			}
-		})
-		if cause := context.Cause(following); cause != nil {
-			err = cause
-		}
-		stop(nil)
-		if ctx.Err() != nil {
-			break
-		}
-		a.world.Log.Warn("secrets of users are not followed", "retry_in", retryPause, "err", err)
-		timer := time.NewTimer(retryPause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
+		a.follow(ctx)
 	}
 	return nil
+}
+
+// follow goes on until something fails, and a moment more.
+func (a *Associations) follow(ctx context.Context) {
+	following, stop := context.WithCancelCause(ctx)
+	err := a.world.Secrets.Follow(following, func(name string) {
+		if err := a.Sync(following, name); err != nil {
+			stop(err) // from the beginning, where everything is looked at
+		}
+	})
+	if cause := context.Cause(following); cause != nil {
+		err = cause
+	}
+	stop(nil)
+	if ctx.Err() != nil {
+		return
+	}
+	a.world.Log.Warn("secrets of users are not followed", "retry_in", retryPause, "err", err)
+	timer := time.NewTimer(retryPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
