@@ -46,7 +46,8 @@ func parseRule(tag string) rule {
 
 // check says what is wrong with a value that is there.
 func (r *rule) check(name string, v reflect.Value) *Error {
-	size, what := 0.0, ""
+	var size float64
+	what := ""
 	switch v.Kind() {
 	case reflect.String:
 		size, what = float64(utf8.RuneCountInString(v.String())), " characters"

@@ -111,7 +111,7 @@ alike within some seconds are one line with a count. With --output json each lin
 	f.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.until, "until", "", "before this time, as --since")
-	flags.StringVar(&f.kind, "kind", "", "only these kinds: login, refusal, admin, system")
+	flags.StringVar(&f.kind, "kind", "", "only these kinds: login, refusal, admin, call, system")
 	flags.StringVar(&f.outcome, "outcome", "", "only accepted, refused or failed")
 	flags.StringVar(&f.writer, "writer", "", "only the trail of this process, such as default-1")
 	flags.StringVar(&f.principal, "principal", "", "only of this principal, with or without User:")
