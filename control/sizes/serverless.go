@@ -110,3 +110,16 @@ func unitOf(q Quotas, unit Type) Type {
 	}
 	return unit
 }
+
+// Of returns the size of each broker of a cluster: of a serverless one by its quotas, which were validated, of any other by its broker
+// type. It is the zero Type, without limits, for a cluster that has no broker type, and ErrStandard or ErrUnknown for one that cannot be.
+func Of(serverless bool, brokerType string, q Quotas) (Type, error) {
+	switch {
+	case serverless:
+		return q.Unit()
+	case brokerType == "":
+		return Type{}, nil
+	default:
+		return Find(brokerType)
+	}
+}

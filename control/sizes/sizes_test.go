@@ -99,3 +99,23 @@ func TestQuotasThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+func TestSizeOfAClustersBrokers(t *testing.T) {
+	var q sizes.Quotas
+	if err := q.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	unit, err := sizes.Of(true, "", q)
+	if err != nil || unit.Limits.Requests != q.Requests {
+		t.Errorf("serverless: %+v, %v", unit, err)
+	}
+	if none, err := sizes.Of(false, "", q); err != nil || none != (sizes.Type{}) {
+		t.Errorf("without a type: %+v, %v", none, err)
+	}
+	if large, err := sizes.Of(false, "express.m7g.large", q); err != nil || large.Limits.Requests != 0 || large.Limits.Replicas != 1500 {
+		t.Errorf("express: %+v, %v", large, err)
+	}
+	if _, err := sizes.Of(false, "kafka.m5.large", q); !errors.Is(err, sizes.ErrStandard) {
+		t.Errorf("standard: %v", err)
+	}
+}
