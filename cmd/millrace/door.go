@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/http"
 
+	awsdoor "millrace/aws/door"
 	"millrace/cmd/door"
+	"millrace/cmd/services"
 	"millrace/secure/cert"
 	"millrace/secure/keys"
 )
@@ -23,18 +25,19 @@ func (i *installation) door() *door.Installation {
 	return d
 }
 
-// serveAPI serves the API: as it always was, or where it asks who comes over TLS.
-func (i *installation) serveAPI(ctx context.Context, l net.Listener, api *http.ServeMux) error {
+// serveAPI serves the API and the AWS services: over TLS where the API asks who comes. The services ask always.
+func (i *installation) serveAPI(ctx context.Context, l net.Listener, aws *awsdoor.Handler, api *http.ServeMux) error {
 	serve := func(ctx context.Context, l net.Listener, h http.Handler) error { return serveHTTP(ctx, l, h, i.log) }
-	if i.guard == nil || !i.guard.api {
-		return serve(ctx, l, api)
+	if !i.guard.api {
+		return serve(ctx, l, services.Before(aws, api))
 	}
 	health := http.NewServeMux()
 	handleHealth(health, i.plane, i.clusterName())
 	health.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, `{"error":"this API is served over TLS; use https://"}`, http.StatusForbidden)
 	})
-	return i.door().Guard.Serve(ctx, l, cert.ServerTLS(i.guard.keeper, cert.NoClientCert, "http/1.1"), api, health, serve)
+	g := i.door().Guard
+	return g.Serve(ctx, l, cert.ServerTLS(i.guard.keeper, cert.NoClientCert, "http/1.1"), services.Before(aws, g.Signed(api)), health, serve)
 }
 
 // dataKeys is what the API needs to look after the data keys.

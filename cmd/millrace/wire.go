@@ -13,20 +13,17 @@ import (
 	"time"
 
 	"millrace/agent"
-	"millrace/aws/kafka/access"
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/base/kv/etcd"
 	"millrace/base/life"
 	"millrace/base/object"
+	"millrace/cmd/services"
 	"millrace/cmd/terminal"
 	"millrace/control"
-	"millrace/control/configuration"
-	"millrace/control/sizes"
 	"millrace/engine"
 	"millrace/secure/keys"
-	"millrace/secure/secret"
 )
 
 // etcdPrefix is before every key in etcd, which others may use too.
@@ -86,10 +83,7 @@ type installation struct {
 	guard    *guard
 	cluster  control.Cluster // the default one, as it was found or made; the zero value: there is none
 
-	configurations *configuration.Store
-	quotas         sizes.Quotas // of serverless clusters
-	secrets        *secret.Store
-	associations   *access.Associations
+	services *services.Services
 }
 
 // openInstallation starts etcd and makes the default cluster's records. What it
@@ -128,9 +122,17 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	if err := i.openGuard(ctx, fs); err != nil {
 		return nil, err
 	}
-	if err := i.manage(); err != nil {
+	g := i.guard
+	i.services, err = services.New(
+		services.World{Plane: i.plane, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log},
+		services.Config{
+			Region: g.region, Like: i.cfg.cluster(), Ports: i.cfg.ports, Release: version,
+			Keys: func(cluster string) []string { return []string{keys.Prefix(clusterPurpose(cluster))} },
+		})
+	if err != nil {
 		return nil, err
 	}
+	i.plane = i.services.Plane()
 	if cfg.noCluster {
 		return i, nil
 	}
@@ -254,28 +256,26 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 	if i.guard != nil {
 		actors = append(actors, i.guard.actors()...)
 	}
-	err := life.Run(ctx, append(actors,
+	err := life.Run(ctx, append(append(actors,
 		life.Actor{Name: "agent", Run: i.agent.Run, Grace: time.Minute},
 		life.Actor{Name: "api", Run: func(ctx context.Context) error {
 			mux := http.NewServeMux()
 			handleHealth(mux, i.plane, cluster)
 			i.door().Routes(mux)
-			services, err := i.doors()
+			aws, err := i.services.Handler()
 			if err != nil {
 				return err
 			}
-			return i.serveAPI(ctx, listener, services, mux)
+			return i.serveAPI(ctx, listener, aws, mux)
 		}},
 		life.Actor{Name: "operations", Run: i.plane.Run},
-		life.Actor{Name: "capacity", Run: i.follow},
-		life.Actor{Name: "users' secrets", Run: i.associations.Run},
 		life.Actor{Name: "greeting", Run: func(ctx context.Context) error {
 			return i.announce(ctx, cluster, func(nodes []control.Node) {
 				i.keepEndpoints(nodes)
 				ready(nodes)
 			})
 		}},
-	)...)
+	), i.services.Actors()...)...)
 	return errors.Join(err, i.closeStores())
 }
 
