@@ -51,13 +51,13 @@ func TestStandbyTakesOver(t *testing.T) {
 		}
 		f.mu.Unlock()
 		create(t, ctx, managedPlane(store), "c", three)
-		time.Sleep(time.Second)
+		later(time.Second)
 		one()
 		f.mu.Lock()
 		slow = false
 		f.mu.Unlock()
 		f.look()
-		time.Sleep(time.Second)
+		later(time.Second)
 		c, err := managedPlane(store).Cluster(ctx, "c")
 		if err != nil || c.Phase != control.Active || f.ids("c") != "1 2 3" {
 			t.Errorf("%+v, %v", c, err)
@@ -81,7 +81,7 @@ func TestLeadOfOneThatDied(t *testing.T) {
 		var waits []string
 		other := leader(t, store, engine.Host{Name: "other", Holder: "1", Boot: "c"}, &waits)
 		defer other()
-		time.Sleep(time.Hour)
+		later(time.Hour)
 		if !slices.Equal(waits, []string{"other for one"}) {
 			t.Errorf("waited: %v", waits)
 		}
@@ -107,31 +107,31 @@ func TestOperationsWaitForTheirWindow(t *testing.T) {
 		during(t, store, func(p *control.Plane) {
 			op, err := p.Begin(ctx, "c", control.Request{Kind: control.Reboot, Nodes: []int32{2}, Window: true})
 			must(t, err)
-			time.Sleep(25 * time.Hour)
+			later(25 * time.Hour)
 			c, err := p.Cluster(ctx, "c")
 			must(t, err)
 			now, err := p.Operation(ctx, "c", op.Number)
 			must(t, err)
-			if now.State != control.Pending || c.Phase != control.Active || len(f.began) != 0 {
-				t.Errorf("after 25 hours: %+v, %s, began %v", now, c.Phase, f.began)
+			if now.State != control.Pending || c.Phase != control.Active || len(f.restarts()) != 0 {
+				t.Errorf("after 25 hours: %+v, %s, began %v", now, c.Phase, f.restarts())
 			}
-			time.Sleep(time.Hour + time.Minute)
-			if now, err = p.Operation(ctx, "c", op.Number); err != nil || now.State != control.Done || len(f.began) != 1 {
-				t.Errorf("after 26 hours: %+v, %v, began %v", now, err, f.began)
+			later(time.Hour + time.Minute)
+			if now, err = p.Operation(ctx, "c", op.Number); err != nil || now.State != control.Done || len(f.restarts()) != 1 {
+				t.Errorf("after 26 hours: %+v, %v, began %v", now, err, f.restarts())
 			}
 			if _, err = p.Begin(ctx, "c", control.Request{Kind: control.Reboot, Nodes: []int32{2}, Window: true}); err != nil {
 				t.Error(err)
 			}
-			time.Sleep(time.Minute)
-			if len(f.began) != 2 {
-				t.Errorf("in the window: began %v", f.began)
+			later(time.Minute)
+			if len(f.restarts()) != 2 {
+				t.Errorf("in the window: began %v", f.restarts())
 			}
-			time.Sleep(3 * time.Hour)
+			later(3 * time.Hour)
 			_, err = p.Begin(ctx, "c", control.Request{Kind: control.Roll, Window: true})
 			must(t, err)
 			_, err = p.Delete(ctx, "c", "") // who deletes does not wait
 			must(t, err)
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			if all, err := p.Clusters(ctx); err != nil || len(all) != 0 {
 				t.Errorf("deleted: %+v, %v", all, err)
 			}
@@ -154,19 +154,19 @@ func TestPatchesRollInTheirWindow(t *testing.T) {
 		plane := control.New(store, engine.Host{Name: "h", Version: "1.1"}, clockNow(), silent()).With(o)
 		done := make(chan error, 1)
 		go func() { done <- plane.Run(run) }()
-		time.Sleep(25 * time.Hour)
-		if len(f.began) != 0 {
-			t.Errorf("before the window: began %v", f.began)
+		later(25 * time.Hour)
+		if len(f.restarts()) != 0 {
+			t.Errorf("before the window: began %v", f.restarts())
 		}
-		time.Sleep(2 * time.Hour)
+		later(2 * time.Hour)
 		stop()
 		must(t, <-done)
 		c, err := plane.Cluster(ctx, "c")
 		must(t, err)
 		ops, err := plane.OperationsOf(ctx, "c")
 		must(t, err)
-		if strings.Join(f.began, " ") != "c/1 c/2 c/3" || c.Release != "1.1" || c.Version != 1 || len(ops) != 2 || ops[1].Request.Kind != control.Patch {
-			t.Errorf("began %v, %+v, %+v", f.began, c, ops)
+		if strings.Join(f.restarts(), " ") != "c/1 c/2 c/3" || c.Release != "1.1" || c.Version != 1 || len(ops) != 2 || ops[1].Request.Kind != control.Patch {
+			t.Errorf("began %v, %+v, %+v", f.restarts(), c, ops)
 		}
 	})
 }

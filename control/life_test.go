@@ -194,6 +194,13 @@ func (f *farm) ids(cluster string) string {
 	return strings.Join(all, " ")
 }
 
+// restarts are the processes that were started anew, as "cluster/id".
+func (f *farm) restarts() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.began)
+}
+
 // options are those of the planes here.
 func options() control.Options {
 	return control.Options{
@@ -263,7 +270,7 @@ func settleBy(t *testing.T, store kv.KV, o control.Options, k int, applies bool,
 		})
 	}
 	for ctx.Err() == nil && !idle() {
-		time.Sleep(200 * time.Millisecond) // of synctest's time
+		later(200 * time.Millisecond) // of synctest's time
 	}
 	synctest.Wait()
 	cutOff = ctx.Err() != nil
@@ -422,7 +429,7 @@ func TestCreateWithoutAPlaceFails(t *testing.T) {
 		run, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func() { done <- plane.Run(run) }()
-		time.Sleep(time.Second)
+		later(time.Second)
 		stop()
 		must(t, <-done)
 		c, err := plane.Cluster(ctx, "crowded")
@@ -498,4 +505,10 @@ func TestEarlierClustersKeepTheirID(t *testing.T) {
 	if err != nil || string(item.Value) != d.ID+" file" || d.Settings.Brokers != 1 || d.Settings.InTransit != "PLAINTEXT" {
 		t.Errorf("%+v: %q, %v", d, item.Value, err)
 	}
+}
+
+// later lets synctest's time pass, and everything come to rest that happens meanwhile.
+func later(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

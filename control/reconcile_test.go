@@ -76,11 +76,11 @@ func TestBrokersOfALostHostArePlacedElsewhere(t *testing.T) {
 			must(t, err)
 			lost := nodes[1].Spec.Host
 			f.lose(lost)
-			time.Sleep(14 * time.Second)
+			later(14 * time.Second)
 			if got := hostsOf(t, p); got != before {
 				t.Errorf("after 14 s: on %s, before on %s", got, before)
 			}
-			time.Sleep(2 * time.Second)
+			later(2 * time.Second)
 			if got := hostsOf(t, p); strings.Contains(got, lost) || f.ids("c") != "1 2 3" {
 				t.Errorf("after 16 s: on %s, running %s", got, f.ids("c"))
 			}
@@ -93,7 +93,7 @@ func TestBrokersOfALostHostArePlacedElsewhere(t *testing.T) {
 			}
 			f.joinAt(lost)
 			synctest.Wait()
-			time.Sleep(time.Second)
+			later(time.Second)
 			items, _, err := store.List(ctx, engine.SpecPrefix(lost))
 			must(t, err)
 			if f.ids("c") != "1 2 3" || len(items) != 0 || len(f.running) != 3 {
@@ -118,14 +118,14 @@ func TestHealingAfterACrashAtEveryWrite(t *testing.T) {
 				plane := newPlane(&cut{KV: store, left: k, applies: applies, stop: stop}).With(options())
 				done := make(chan error, 1)
 				go func() { done <- plane.Run(run) }()
-				time.Sleep(30 * time.Second)
+				later(30 * time.Second)
 				more = more || run.Err() != nil
 				stop()
 				must(t, <-done)
 				during(t, store, func(p *control.Plane) {
-					time.Sleep(30 * time.Second)
+					later(30 * time.Second)
 					f.joinAt(lost)
-					time.Sleep(time.Second)
+					later(time.Second)
 					c, err := p.Cluster(ctx, "c")
 					must(t, err)
 					if strings.Contains(hostsOf(t, p), lost) || f.ids("c") != "1 2 3" || c.Phase != control.Active || len(f.running) != 3 {
@@ -148,14 +148,14 @@ func TestLogsOnFilesAreNotMoved(t *testing.T) {
 		during(t, store, func(p *control.Plane) {
 			before := hostsOf(t, p)
 			f.lose("n2")
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			c, err := p.Cluster(ctx, "c")
 			must(t, err)
 			if hostsOf(t, p) != before || c.Fault.Code != "HostLost" || !strings.Contains(c.Fault.Message, "n2") || c.Phase != control.Active {
 				t.Errorf("on %s, before on %s; %+v", hostsOf(t, p), before, c)
 			}
 			f.joinAt("n2")
-			time.Sleep(time.Second)
+			later(time.Second)
 			if c, err := p.Cluster(ctx, "c"); err != nil || c.Fault != (control.Fault{}) {
 				t.Errorf("when it was back: %+v, %v", c, err)
 			}
@@ -171,7 +171,7 @@ func TestHostThatIsLostDuringAnOperation(t *testing.T) {
 		must(t, err)
 		f.lose("n1")
 		during(t, store, func(p *control.Plane) {
-			time.Sleep(2 * time.Minute)
+			later(2 * time.Minute)
 			ops, err := p.OperationsOf(ctx, "c")
 			must(t, err)
 			if last := ops[len(ops)-1]; last.State != control.Done || last.Request.Kind != control.Roll || f.ids("c") != "1 2 3" {
@@ -200,7 +200,7 @@ func TestDriftIsMendedAndTold(t *testing.T) {
 			must(t, err)
 			_, err = store.Txn(ctx, nil, []kv.Op{kv.Delete(right[1].Key()), kv.Put(stray.Key(), b)})
 			must(t, err)
-			time.Sleep(time.Second)
+			later(time.Second)
 			c, err := p.Cluster(ctx, "c")
 			must(t, err)
 			if got := specs(t, store); string(mustJSON(t, got)) != string(mustJSON(t, right)) || f.ids("c") != "1 2 3" {
@@ -230,7 +230,7 @@ func TestOperationsAreNotMended(t *testing.T) {
 		f.mu.Unlock()
 		must(t, updated(ctx, managedPlane(store), func(s *control.Settings) { s.BrokerType = "express.m7g.xlarge" }))
 		during(t, store, func(p *control.Plane) {
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			c, err := p.Cluster(ctx, "c")
 			must(t, err)
 			if got := specs(t, store); got[0].Memory != 2<<30 || c.Phase != control.Updating || len(c.Drift) != 0 {
@@ -279,7 +279,7 @@ func TestHostThatIsBackInTime(t *testing.T) {
 		moves := func(ops []kv.Op) bool { return puts(ops, func(s engine.NodeSpec) bool { return s.Moved }) }
 		back := false
 		during(t, &hooked{KV: store, is: moves, before: func() { back = true; f.joinAt("n2") }}, func(p *control.Plane) {
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			c, err := p.Cluster(ctx, "c")
 			if hostsOf(t, p) != before || !back || err != nil || c.Phase != control.Active || f.ids("c") != "1 2 3" {
 				t.Errorf("on %s, before on %s; back %v, %+v, %v", hostsOf(t, p), before, back, c, err)
@@ -316,7 +316,7 @@ func TestMendThatAnOperationOvertakes(t *testing.T) {
 				}
 			}
 		}()
-		during(t, run, func(p *control.Plane) { time.Sleep(time.Minute) })
+		during(t, run, func(p *control.Plane) { later(time.Minute) })
 		stop()
 		<-done
 		if !begun || wrote || f.ids("c") != "1 2" {
@@ -331,16 +331,16 @@ func TestWhatIsLeftOnAHostThatIsSlow(t *testing.T) {
 		onHosts(t, f, "object", options())
 		during(t, store, func(p *control.Plane) {
 			f.lose("n2")
-			time.Sleep(30 * time.Second)
+			later(30 * time.Second)
 			join(t, store, "n2") // its agent is back, and has done nothing yet
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			items, _, err := store.List(ctx, engine.SpecPrefix("n2"))
 			must(t, err)
 			if len(items) != 1 || len(f.running) != 4 {
 				t.Errorf("before its agent has acted: %d specs, running %v", len(items), f.running)
 			}
 			f.joinAt("n2")
-			time.Sleep(time.Second)
+			later(time.Second)
 			if items, _, err = store.List(ctx, engine.SpecPrefix("n2")); err != nil || len(items) != 0 || len(f.running) != 3 {
 				t.Errorf("after: %d specs, running %v, %v", len(items), f.running, err)
 			}
@@ -362,16 +362,16 @@ func TestDeleteWithoutAHost(t *testing.T) {
 			f.lose("n2")
 			_, err := p.Delete(ctx, "c", "")
 			must(t, err)
-			time.Sleep(time.Minute)
+			later(time.Minute)
 			if c, err := p.Cluster(ctx, "c"); err != nil || c.Phase != control.Deleting {
 				t.Errorf("after a minute: %+v, %v", c, err)
 			}
-			time.Sleep(2 * time.Minute)
+			later(2 * time.Minute)
 			if _, err := p.Cluster(ctx, "c"); !errors.Is(err, control.ErrNoCluster) || len(f.running) != 1 || f.objects["c"] {
 				t.Errorf("after three minutes: %v, running %v, objects %v", err, f.running, f.objects)
 			}
 			f.joinAt("n2")
-			time.Sleep(time.Second)
+			later(time.Second)
 			items, _, err := store.List(ctx, engine.AllSpecs)
 			if err != nil || len(items) != 0 || len(f.running) != 0 {
 				t.Errorf("when it was back: %d specs, running %v, %v", len(items), f.running, err)

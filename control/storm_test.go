@@ -99,7 +99,7 @@ func (s *storm) calm() (faults []string) {
 	}
 	s.stop()
 	s.begin(never)
-	time.Sleep(time.Hour)
+	later(time.Hour)
 	synctest.Wait()
 	ctx, plane := context.Background(), s.plane()
 	all, err := plane.Clusters(ctx)
@@ -171,7 +171,7 @@ func TestStorm(t *testing.T) {
 			s.begin(never)
 			for _, e := range events {
 				s.act(e.what, e.name, e.n)
-				time.Sleep(e.pause)
+				later(e.pause)
 				synctest.Wait()
 			}
 			faults = s.calm()

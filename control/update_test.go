@@ -73,8 +73,8 @@ func TestUpdatesAfterACrashAtEveryWrite(t *testing.T) {
 					if string(mustJSON(t, got.Settings)) != string(mustJSON(t, want)) || got.Version != 2 || got.Phase != control.Active {
 						t.Errorf("%+v, want %+v", got.Managed, want)
 					}
-					if f.ids("c") != c.ids || len(f.began) != c.began || got.Brokers != want.Brokers || got.WantedAuth != "" {
-						t.Errorf("running %q, began %v, %+v", f.ids("c"), f.began, got)
+					if f.ids("c") != c.ids || len(f.restarts()) != c.began || got.Brokers != want.Brokers || got.WantedAuth != "" {
+						t.Errorf("running %q, began %v, %+v", f.ids("c"), f.restarts(), got)
 					}
 					for _, s := range specs(t, store) {
 						if s.Auth != want.Auth || s.Memory != got.Memory || s.Secure.Authorize != control.Authorizes(want.Auth) || s.Count != 0 {
@@ -163,9 +163,9 @@ func TestConfigurationIsAppliedAndTakenBack(t *testing.T) {
 			})
 			got, err := managedPlane(store).Cluster(ctx, "c")
 			must(t, err)
-			if want := c.refuse == 0; !slices.Equal(applied, c.applied) || len(f.began) != c.began || (got.Settings.Configuration.Number == 7) != want ||
+			if want := c.refuse == 0; !slices.Equal(applied, c.applied) || len(f.restarts()) != c.began || (got.Settings.Configuration.Number == 7) != want ||
 				(got.Fault.Code == "ConfigurationNotApplied") == want {
-				t.Errorf("%+v: applied %v, began %v, %+v", c, applied, f.began, got.Managed)
+				t.Errorf("%+v: applied %v, began %v, %+v", c, applied, f.restarts(), got.Managed)
 			}
 		})
 	}
@@ -180,8 +180,8 @@ func TestRebootAfterACrashAtEveryWrite(t *testing.T) {
 		func(t *testing.T, store kv.KV, f *farm) {
 			got, err := managedPlane(store).Cluster(context.Background(), "c")
 			must(t, err)
-			if strings.Join(f.began, " ") != "c/1 c/3" || got.Version != 1 || got.Phase != control.Active {
-				t.Errorf("began %v, %+v", f.began, got)
+			if strings.Join(f.restarts(), " ") != "c/1 c/3" || got.Version != 1 || got.Phase != control.Active {
+				t.Errorf("began %v, %+v", f.restarts(), got)
 			}
 		})
 }
