@@ -205,7 +205,10 @@ func (s *site) replays(t *testing.T, whose person) {
 	t.Helper()
 	refused := func(p *tap) func(context.Context) error {
 		return func(context.Context) error {
-			if err := s.enter(t, p.cluster, p.heard, s.addresses.next()); !errors.Is(err, kerr.SaslAuthenticationFailed) {
+			switch err := s.enter(t, p.cluster, p.heard, s.addresses.next()); {
+			case err == nil:
+				return fmt.Errorf("%s, sent again, got in", p.what)
+			case !errors.Is(err, kerr.SaslAuthenticationFailed):
 				return fmt.Errorf("%s, sent again: %w", p.what, err)
 			}
 			return nil
