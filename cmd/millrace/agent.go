@@ -21,6 +21,7 @@ import (
 	"millrace/base/life"
 	"millrace/cmd/api"
 	"millrace/cmd/terminal"
+	"millrace/cmd/trails"
 	"millrace/engine"
 )
 
@@ -76,7 +77,7 @@ its brokers wait for, /metrics is for Prometheus.`,
 	flags.StringVar(&cfg.host.store, "store", "", "object store as this host reaches it, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: that of millrace serve")
 	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8481", "loopback address of /healthz, /readyz and /metrics")
 	flags.StringVar(&cfg.host.public, "public", "", "IP or name of this host at which its brokers listen in public too, for those who log in")
-	flags.StringVar(&cfg.ship, "audit-ship", "", shipUsage)
+	flags.StringVar(&cfg.ship, "audit-ship", "", trails.Usage)
 	kmsFlag(flags, &cfg.host.kms)
 	flags.BoolVar(&cfg.secure, "secure", false, "run only brokers that ask everybody who they are; on loopback others, too")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow brokers without login on an address other than loopback")
@@ -107,7 +108,7 @@ func (c *agentConfig) validate() error {
 	if host, _, err := net.SplitHostPort(c.listen); err != nil || !api.Loopback(host) {
 		fault("--listen %q: use HOST:PORT with a loopback address", c.listen)
 	}
-	if err := checkShip(c.ship); err != nil {
+	if err := trails.Check(c.ship); err != nil {
 		faults = append(faults, err)
 	}
 	if c.host.store != "" {

@@ -22,6 +22,7 @@ import (
 	"millrace/base/kv"
 	"millrace/base/proc"
 	"millrace/cmd/api"
+	"millrace/cmd/purge"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/express/node"
@@ -136,7 +137,7 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 			if url == "" {
 				return errStore
 			}
-			return purgeObjects(ctx, url, s.Cluster, files)
+			return purge.Objects(ctx, url, s.Cluster, files)
 		},
 	})
 	if err := a.Join(ctx); err != nil {

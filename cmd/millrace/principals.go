@@ -2,19 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"millrace/base/clock"
-	"millrace/base/disk"
 	"millrace/base/kv"
-	"millrace/cmd/remote"
 	"millrace/secure/iam"
 	"millrace/secure/login"
 )
@@ -67,31 +61,4 @@ func again(ctx context.Context, log *slog.Logger, what string, f func(context.Co
 		case <-t.C:
 		}
 	}
-}
-
-// keepRoot writes the root key's file where it is missing.
-func keepRoot(ctx context.Context, data, region string, store *iam.Store, files disk.FS) error {
-	account, err := store.OpenAccount(ctx)
-	if err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	name := remote.RootFile(data)
-	if _, err := files.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	key, err := store.RootKey(ctx)
-	if err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	text, err := json.MarshalIndent(remote.RootKey{Account: account.ID, Region: region, NewKey: key}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	if err := files.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o600); err != nil {
-		return fmt.Errorf("root key: %w", err)
-	}
-	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"millrace/base/life"
 	"millrace/cmd/api"
 	"millrace/cmd/remote"
+	"millrace/cmd/trails"
 	"millrace/control"
 	"millrace/secure/cert"
 	"millrace/secure/iam"
@@ -53,7 +54,7 @@ func (c *secureConfig) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.ca.cert, "ca-cert", "", "certificate of a certificate authority to sign with, PEM; empty: one of the installation's own")
 	flags.StringVar(&c.ca.key, "ca-key", "", "its key, PEM")
 	c.rights.flags(flags, "; empty: as the cluster has; none: clear it")
-	flags.StringVar(&c.ship, "audit-ship", "", shipUsage)
+	flags.StringVar(&c.ship, "audit-ship", "", trails.Usage)
 	kmsFlag(flags, &c.kms)
 }
 
@@ -77,7 +78,7 @@ func (c *secureConfig) validate() (faults []error) {
 		faults = append(faults, errors.New("--ca-cert and --ca-key go together"))
 	}
 	faults = append(faults, c.rights.validate()...)
-	if err := checkShip(c.ship); err != nil {
+	if err := trails.Check(c.ship); err != nil {
 		faults = append(faults, err)
 	}
 	if strings.ContainsAny(c.region, "/: ") {
@@ -177,7 +178,7 @@ func (g *guard) openPrincipals(ctx context.Context, cfg serveConfig, files disk.
 		return err
 	}
 	g.iam = iam.NewStore(g.store, g.ring, clock.System{}, g.view)
-	if err := keepRoot(ctx, cfg.data, cfg.login.region, g.iam, files); err != nil {
+	if err := remote.KeepRoot(ctx, cfg.data, cfg.login.region, g.iam, files); err != nil {
 		return err
 	}
 	rules := login.RequestsConfig{Region: cfg.login.region, Services: apiServices()}
@@ -254,6 +255,16 @@ func (g *guard) actors() []life.Actor {
 		{Name: "certificate", Run: g.keeper.Run},
 		{Name: "authority's file", Run: g.followCA},
 	}
+}
+
+// watch raises alerts from the trails of this host.
+func (g *guard) watch(ctx context.Context) error {
+	return trails.Watch(ctx, g.files, g.trails, g.trail, g.log)
+}
+
+// ship copies the trails of this host to where the flags say.
+func (g *guard) ship(ctx context.Context) error {
+	return trails.Ship(ctx, g.files, g.trails, g.shipTo, g.log)
 }
 
 // defaultKMS is the key ring below a data directory.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -95,59 +94,4 @@ func ringOf(ctx context.Context, encrypted bool, who, cluster, kms, data string,
 		return nil, nil, fmt.Errorf("cluster %s is encrypted: %w", cluster, err)
 	}
 	return ring, ring.Close, nil
-}
-
-// purgeObjects deletes what a cluster keeps in an object store. It may be called again after it was done, or interrupted.
-func purgeObjects(ctx context.Context, url, cluster string, files disk.FS) error {
-	if dir, ok := strings.CutPrefix(url, fileScheme); ok {
-		return removeTree(ctx, files, filepath.Join(dir, cluster))
-	}
-	objects, closeStore, err := openObjects(ctx, url, cluster, 0, files, nil)
-	if err != nil {
-		return err
-	}
-	return errors.Join(deleteAll(ctx, objects), closeStore())
-}
-
-// removeTree deletes a directory and everything below it; it is no error when there is none.
-func removeTree(ctx context.Context, files disk.FS, dir string) error {
-	entries, err := files.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, entry := range entries {
-		if err == nil {
-			err = ctx.Err()
-		}
-		switch name := filepath.Join(dir, entry.Name()); {
-		case err != nil:
-			return err
-		case entry.IsDir():
-			err = removeTree(ctx, files, name)
-		default:
-			err = files.Remove(name)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return files.Remove(dir)
-}
-
-func deleteAll(ctx context.Context, objects object.Store) error {
-	const page = 1000
-	for {
-		found, err := objects.List(ctx, "", "", page)
-		if err != nil {
-			return err
-		}
-		for _, o := range found {
-			if err := objects.Delete(ctx, o.Key); err != nil {
-				return err
-			}
-		}
-		if len(found) < page {
-			return nil
-		}
-	}
 }

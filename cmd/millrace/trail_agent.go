@@ -11,6 +11,7 @@ import (
 
 	"millrace/base/disk"
 	"millrace/base/kv"
+	"millrace/cmd/trails"
 )
 
 // hostTrails looks after the trails of a host whose control plane is elsewhere: serve does the same for its own.
@@ -65,8 +66,8 @@ func (t hostTrails) follow(ctx context.Context) error {
 	written := make(chan error, 1)
 	go func() { written <- own.Run(writing) }()
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return watchTrails(ctx, t.files, trailDir(t.host.data), own, t.log) })
-	work.Go(func() error { return shipTrails(ctx, t.files, trailDir(t.host.data), t.shipTo, t.log) })
+	work.Go(func() error { return trails.Watch(ctx, t.files, trailDir(t.host.data), own, t.log) })
+	work.Go(func() error { return trails.Ship(ctx, t.files, trailDir(t.host.data), t.shipTo, t.log) })
 	err = work.Wait()
 	stop()
 	return errors.Join(err, <-written)

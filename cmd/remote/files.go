@@ -1,11 +1,15 @@
 package remote
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
+	"millrace/base/disk"
 	"millrace/secure/iam"
 )
 
@@ -64,4 +68,31 @@ func ReplaceFile(name string, text []byte, mode os.FileMode) error {
 		return err
 	}
 	return os.Rename(next, name)
+}
+
+// KeepRoot writes the root key's file where it is missing.
+func KeepRoot(ctx context.Context, data, region string, store *iam.Store, files disk.FS) error {
+	account, err := store.OpenAccount(ctx)
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	name := RootFile(data)
+	if _, err := files.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	key, err := store.RootKey(ctx)
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	text, err := json.MarshalIndent(RootKey{Account: account.ID, Region: region, NewKey: key}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	if err := files.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("root key: %w", err)
+	}
+	return nil
 }

@@ -53,9 +53,9 @@ type World struct {
 
 // Config says what clusters that the services make are like.
 type Config struct {
-	Region string
+	Region string          // AWS region that signatures and logins are for
 	Like   control.Cluster // see control.Options
-	Ports  engine.Ports
+	Ports  engine.Ports    // of brokers of clusters that are made; the zero value takes control's default
 	// Keys are prefixes of keys that go with a cluster, beside those of its certificates; nil: none.
 	Keys    func(cluster string) []string
 	Release string       // see control.Options

@@ -1,4 +1,4 @@
-package main
+package purge
 
 import (
 	"context"
@@ -11,11 +11,20 @@ import (
 	"millrace/base/object"
 )
 
+// open opens a folder of a store.
+func open(ctx context.Context, files disk.FS, dir string) (object.Store, func() error, error) {
+	store, err := object.OpenFiles(ctx, files, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, store.Close, nil
+}
+
 // TestPurgeObjects: what a cluster has in a folder goes, with the folder, and nothing of another's.
 func TestPurgeObjects(t *testing.T) {
 	ctx, files, dir := context.Background(), disk.OS(""), t.TempDir()
 	for _, cluster := range []string{"a", "ab"} {
-		store, closeStore, err := openObjects(ctx, fileScheme+dir, cluster, 0, files, nil)
+		store, closeStore, err := open(ctx, files, filepath.Join(dir, cluster))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +38,7 @@ func TestPurgeObjects(t *testing.T) {
 		}
 	}
 	for range 2 { // again, when there is nothing
-		if err := purgeObjects(ctx, fileScheme+dir, "a", files); err != nil {
+		if err := Objects(ctx, "file://"+dir, "a", files); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,7 +52,7 @@ func TestPurgeObjects(t *testing.T) {
 	if err := deleteAll(ctx, memory); err != nil {
 		t.Fatal(err)
 	}
-	other, closeStore, err := openObjects(ctx, fileScheme+dir, "ab", 0, files, nil)
+	other, closeStore, err := open(ctx, files, filepath.Join(dir, "ab"))
 	if err != nil {
 		t.Fatal(err)
 	}

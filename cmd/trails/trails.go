@@ -1,4 +1,5 @@
-package main
+// Package trails looks after the audit trails of a host: alerts are raised from them, and copies go where they are told to.
+package trails
 
 import (
 	"context"
@@ -17,17 +18,24 @@ import (
 	"millrace/secure/watch"
 )
 
-const shipUsage = "where copies of the audit trail go: file:///DIR, s3://BUCKET/PREFIX?region=R or cloudwatch://GROUP?region=R; empty: nowhere"
+// Usage says what a flag for the URL of copies takes.
+const Usage = "where copies of the audit trail go: file:///DIR, s3://BUCKET/PREFIX?region=R or cloudwatch://GROUP?region=R; empty: nowhere"
 
-// checkShip names what is wrong with --audit-ship.
-func checkShip(url string) error {
+// fileScheme is before the absolute path of a folder.
+const fileScheme = "file://"
+
+// Check names what is wrong with --audit-ship.
+func Check(url string) error {
 	var err error
 	switch {
 	case url == "":
 	case strings.HasPrefix(url, "cloudwatch://"):
 		_, err = cloudwatch.Open(context.Background(), url, slog.New(slog.DiscardHandler)) // sends nothing
 	default:
-		err = checkStore(url)
+		if dir, ok := strings.CutPrefix(url, fileScheme); ok && filepath.IsAbs(dir) {
+			break
+		}
+		_, err = s3.Parse(url)
 	}
 	if err != nil {
 		return fmt.Errorf("--audit-ship: %w", err)
@@ -35,22 +43,13 @@ func checkShip(url string) error {
 	return nil
 }
 
-// watch raises alerts from the trails of this host.
-func (g *guard) watch(ctx context.Context) error {
-	return watchTrails(ctx, g.files, g.trails, g.trail, g.log)
-}
-
-// ship copies the trails of this host to where the flags say.
-func (g *guard) ship(ctx context.Context) error {
-	return shipTrails(ctx, g.files, g.trails, g.shipTo, g.log)
-}
-
-func watchTrails(ctx context.Context, files disk.FS, root string, alerts trail.Recorder, log *slog.Logger) error {
+// Watch raises alerts, into alerts, from the trails below root until ctx ends.
+func Watch(ctx context.Context, files disk.FS, root string, alerts trail.Recorder, log *slog.Logger) error {
 	return watch.Run(ctx, watch.Config{}, watch.World{FS: files, Root: root, Trail: alerts, Log: log})
 }
 
-// shipTrails copies to the URL; "" is nowhere.
-func shipTrails(ctx context.Context, files disk.FS, root, url string, log *slog.Logger) error {
+// Ship copies the trails below root to the URL until ctx ends; "" is nowhere.
+func Ship(ctx context.Context, files disk.FS, root, url string, log *slog.Logger) error {
 	if url == "" {
 		<-ctx.Done()
 		return nil
