@@ -91,7 +91,7 @@ func newIAMWorld(t *testing.T) *iamWorld {
 	})
 	<-w.view.Ready()
 	w.store = iam.NewStore(store, plainSealer{gcm}, clock.System{}, w.view)
-	if err := keepRoot(t.Context(), w.data, "us-east-1", w.store, disk.OS("")); err != nil {
+	if err := remote.KeepRoot(t.Context(), w.data, "us-east-1", w.store, disk.OS("")); err != nil {
 		t.Fatal(err)
 	}
 	requests, err := login.NewRequests(login.RequestsConfig{Region: "us-east-1", Services: apiServices()}, accessKeys{w.view}, w.events, clock.System{}, log)
