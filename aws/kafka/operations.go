@@ -9,6 +9,7 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/control"
 )
 
@@ -122,7 +123,7 @@ func (s *Service) operation(ctx context.Context, c *door.Call) (control.Cluster,
 	const param = "clusterOperationArn"
 	r, err := s.home.Find(c.Params[param], arn.Operation)
 	if err != nil {
-		return control.Cluster{}, control.Operation{}, badARN(param, err)
+		return control.Cluster{}, control.Operation{}, fault.ARN(param, err)
 	}
 	cl, err := s.find(ctx, s.home.Cluster(r.Name, r.ID))
 	if err != nil {

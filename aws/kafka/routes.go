@@ -6,15 +6,16 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 )
 
 // handler answers one operation.
-type handler = func(context.Context, *door.Call) (any, error)
+type handler = fault.Handler
 
 // route is one operation as the service model has it.
 type route struct {
 	name, method, path string
-	declares           declared
+	declares           fault.Declared
 	answer             func(*Service) handler
 	about              resource
 }
@@ -68,46 +69,46 @@ func routes() []route {
 func clusterRoutes() []route {
 	const get, post = http.MethodGet, http.MethodPost
 	return []route{
-		{"CreateCluster", post, v1Clusters, conflict | tooMany | unavailable, with((*Service).createCluster), anything},
+		{"CreateCluster", post, v1Clusters, fault.Conflict | fault.TooMany | fault.Unavailable, with((*Service).createCluster), anything},
 		{"ListClusters", get, v1Clusters, 0, with((*Service).listClusters), anything},
-		{"DescribeCluster", get, v1Cluster, notFound, with((*Service).describeCluster), cluster},
-		{"DeleteCluster", http.MethodDelete, v1Cluster, notFound, with((*Service).deleteCluster), cluster},
-		{"CreateClusterV2", post, v2Clusters, conflict | tooMany | unavailable, with((*Service).createClusterV2), anything},
+		{"DescribeCluster", get, v1Cluster, fault.NotFound, with((*Service).describeCluster), cluster},
+		{"DeleteCluster", http.MethodDelete, v1Cluster, fault.NotFound, with((*Service).deleteCluster), cluster},
+		{"CreateClusterV2", post, v2Clusters, fault.Conflict | fault.TooMany | fault.Unavailable, with((*Service).createClusterV2), anything},
 		{"ListClustersV2", get, v2Clusters, 0, with((*Service).listClustersV2), anything},
-		{"DescribeClusterV2", get, v2Cluster, notFound, with((*Service).describeClusterV2), cluster},
-		{"GetBootstrapBrokers", get, v1Cluster + "/bootstrap-brokers", conflict, with((*Service).getBootstrapBrokers), cluster},
-		{"ListNodes", get, v1Cluster + "/nodes", notFound, with((*Service).listNodes), cluster},
+		{"DescribeClusterV2", get, v2Cluster, fault.NotFound, with((*Service).describeClusterV2), cluster},
+		{"GetBootstrapBrokers", get, v1Cluster + "/bootstrap-brokers", fault.Conflict, with((*Service).getBootstrapBrokers), cluster},
+		{"ListNodes", get, v1Cluster + "/nodes", fault.NotFound, with((*Service).listNodes), cluster},
 		{"ListClusterOperations", get, v1Cluster + "/operations", 0, with((*Service).listClusterOperations), cluster},
 		{
-			"ListClusterOperationsV2", get, v2Cluster + "/operations", notFound | tooMany | unavailable,
+			"ListClusterOperationsV2", get, v2Cluster + "/operations", fault.NotFound | fault.TooMany | fault.Unavailable,
 			with((*Service).listClusterOperationsV2), cluster,
 		},
-		{"DescribeClusterOperation", get, "/v1/operations/{clusterOperationArn}", notFound, with((*Service).describeClusterOperation), operation},
+		{"DescribeClusterOperation", get, "/v1/operations/{clusterOperationArn}", fault.NotFound, with((*Service).describeClusterOperation), operation},
 		{
-			"DescribeClusterOperationV2", get, "/api/v2/operations/{clusterOperationArn}", notFound | tooMany | unavailable,
+			"DescribeClusterOperationV2", get, "/api/v2/operations/{clusterOperationArn}", fault.NotFound | fault.TooMany | fault.Unavailable,
 			with((*Service).describeClusterOperationV2), operation,
 		},
 		{"ListKafkaVersions", get, "/v1/kafka-versions", 0, with((*Service).listKafkaVersions), anything},
 		{
-			"GetCompatibleKafkaVersions", get, "/v1/compatible-kafka-versions", notFound | tooMany | unavailable,
+			"GetCompatibleKafkaVersions", get, "/v1/compatible-kafka-versions", fault.NotFound | fault.TooMany | fault.Unavailable,
 			with((*Service).getCompatibleKafkaVersions), clusterQuery,
 		},
 	}
 }
 
 func updateRoutes() []route {
-	const put, usual = http.MethodPut, notFound | tooMany | unavailable
+	const put, usual = http.MethodPut, fault.NotFound | fault.TooMany | fault.Unavailable
 	return []route{
-		{"UpdateBrokerCount", put, v1Cluster + "/nodes/count", unavailable, with((*Service).updateBrokerCount), cluster},
+		{"UpdateBrokerCount", put, v1Cluster + "/nodes/count", fault.Unavailable, with((*Service).updateBrokerCount), cluster},
 		{"UpdateBrokerType", put, v1Cluster + "/nodes/type", usual, with((*Service).updateBrokerType), cluster},
-		{"UpdateBrokerStorage", put, v1Cluster + "/nodes/storage", unavailable, with((*Service).updateBrokerStorage), cluster},
+		{"UpdateBrokerStorage", put, v1Cluster + "/nodes/storage", fault.Unavailable, with((*Service).updateBrokerStorage), cluster},
 		{"UpdateStorage", put, v1Cluster + "/storage", usual, with((*Service).updateStorage), cluster},
-		{"UpdateMonitoring", put, v1Cluster + "/monitoring", unavailable, with((*Service).updateMonitoring), cluster},
+		{"UpdateMonitoring", put, v1Cluster + "/monitoring", fault.Unavailable, with((*Service).updateMonitoring), cluster},
 		{"UpdateSecurity", http.MethodPatch, v1Cluster + "/security", usual, with((*Service).updateSecurity), cluster},
-		{"UpdateConnectivity", put, v1Cluster + "/connectivity", notFound | unavailable, with((*Service).updateConnectivity), cluster},
+		{"UpdateConnectivity", put, v1Cluster + "/connectivity", fault.NotFound | fault.Unavailable, with((*Service).updateConnectivity), cluster},
 		{"UpdateRebalancing", put, v1Cluster + "/rebalancing", usual, with((*Service).updateRebalancing), cluster},
 		{
-			"UpdateClusterConfiguration", put, v1Cluster + "/configuration", notFound | unavailable,
+			"UpdateClusterConfiguration", put, v1Cluster + "/configuration", fault.NotFound | fault.Unavailable,
 			with((*Service).updateClusterConfiguration), cluster,
 		},
 		{"UpdateClusterKafkaVersion", put, v1Cluster + "/version", usual, with((*Service).updateClusterKafkaVersion), cluster},
@@ -116,14 +117,14 @@ func updateRoutes() []route {
 }
 
 func configurationRoutes() []route {
-	const get, usual = http.MethodGet, notFound | unavailable
+	const get, usual = http.MethodGet, fault.NotFound | fault.Unavailable
 	revisions := v1Configuration + "/revisions"
 	return []route{
-		{"CreateConfiguration", http.MethodPost, v1Configurations, conflict | tooMany | unavailable, with((*Service).createConfiguration), anything},
-		{"ListConfigurations", get, v1Configurations, unavailable, with((*Service).listConfigurations), anything},
+		{"CreateConfiguration", http.MethodPost, v1Configurations, fault.Conflict | fault.TooMany | fault.Unavailable, with((*Service).createConfiguration), anything},
+		{"ListConfigurations", get, v1Configurations, fault.Unavailable, with((*Service).listConfigurations), anything},
 		{"DescribeConfiguration", get, v1Configuration, usual, with((*Service).describeConfiguration), configured},
 		{"UpdateConfiguration", http.MethodPut, v1Configuration, usual, with((*Service).updateConfiguration), configured},
-		{"DeleteConfiguration", http.MethodDelete, v1Configuration, notFound, with((*Service).deleteConfiguration), configured},
+		{"DeleteConfiguration", http.MethodDelete, v1Configuration, fault.NotFound, with((*Service).deleteConfiguration), configured},
 		{"ListConfigurationRevisions", get, revisions, usual, with((*Service).listConfigurationRevisions), configured},
 		{"DescribeConfigurationRevision", get, revisions + "/{revision}", usual, with((*Service).describeConfigurationRevision), configured},
 	}
@@ -132,24 +133,24 @@ func configurationRoutes() []route {
 func topicRoutes() []route {
 	const get = http.MethodGet
 	return []route{
-		{"CreateTopic", http.MethodPost, v1Topics, conflict | tooMany | unavailable | ofTopics | topicExists, with((*Service).createTopic), topicsOfPlace},
-		{"ListTopics", get, v1Topics, unavailable, with((*Service).listTopics), topicsOfPlace},
-		{"DescribeTopic", get, v1Topic, notFound, with((*Service).describeTopic), topic},
-		{"UpdateTopic", http.MethodPut, v1Topic, notFound | unavailable | ofTopics, with((*Service).updateTopic), topic},
-		{"DeleteTopic", http.MethodDelete, v1Topic, notFound | ofTopics, with((*Service).deleteTopic), topic},
-		{"DescribeTopicPartitions", get, v1Topic + "/partitions", notFound, with((*Service).describeTopicPartitions), topic},
+		{"CreateTopic", http.MethodPost, v1Topics, fault.Conflict | fault.TooMany | fault.Unavailable | fault.OfTopics | fault.TopicExists, with((*Service).createTopic), topicsOfPlace},
+		{"ListTopics", get, v1Topics, fault.Unavailable, with((*Service).listTopics), topicsOfPlace},
+		{"DescribeTopic", get, v1Topic, fault.NotFound, with((*Service).describeTopic), topic},
+		{"UpdateTopic", http.MethodPut, v1Topic, fault.NotFound | fault.Unavailable | fault.OfTopics, with((*Service).updateTopic), topic},
+		{"DeleteTopic", http.MethodDelete, v1Topic, fault.NotFound | fault.OfTopics, with((*Service).deleteTopic), topic},
+		{"DescribeTopicPartitions", get, v1Topic + "/partitions", fault.NotFound, with((*Service).describeTopicPartitions), topic},
 	}
 }
 
 func refusedRoutes() []route {
-	const get, put, usual = http.MethodGet, http.MethodPut, notFound | tooMany | unavailable
+	const get, put, usual = http.MethodGet, http.MethodPut, fault.NotFound | fault.TooMany | fault.Unavailable
 	return []route{
-		{"CreateReplicator", http.MethodPost, replicators, usual | conflict, noReplicators, anything},
+		{"CreateReplicator", http.MethodPost, replicators, usual | fault.Conflict, noReplicators, anything},
 		{"ListReplicators", get, replicators, usual, noReplicators, anything},
 		{"DescribeReplicator", get, oneReplicator, usual, noReplicators, replicator},
 		{"DeleteReplicator", http.MethodDelete, oneReplicator, usual, noReplicators, replicator},
 		{"UpdateReplicationInfo", put, oneReplicator + "/replication-info", usual, noReplicators, replicator},
-		{"CreateChannel", http.MethodPost, v1Channels, usual | conflict, noChannels, cluster},
+		{"CreateChannel", http.MethodPost, v1Channels, usual | fault.Conflict, noChannels, cluster},
 		{"ListChannels", get, v1Channels, usual, noChannels, cluster},
 		{"DescribeChannel", get, v1Channel, usual, noChannels, cluster},
 		{"UpdateChannel", put, v1Channel, usual, noChannels, cluster},
@@ -163,7 +164,7 @@ func (s *Service) Operations() []door.Operation {
 	for _, r := range routes() {
 		op := door.Operation{
 			Name: r.name, Method: r.method, Path: r.path, Status: http.StatusOK, Reads: r.method == http.MethodGet,
-			Action: "kafka:" + r.name, Resource: s.resource(r.about), Handle: r.declares.guard(r.answer(s)),
+			Action: "kafka:" + r.name, Resource: s.resource(r.about), Handle: r.declares.Guard(r.answer(s), told),
 		}
 		if r.about == topic || r.about == topicsOfPlace {
 			op.Action, op.Needs = "kafka-cluster:Connect", s.topicNeeds(r.name)
@@ -174,20 +175,6 @@ func (s *Service) Operations() []door.Operation {
 		all = append(all, op)
 	}
 	return all
-}
-
-// guard holds a handler to the errors that its operation declares.
-func (d declared) guard(h handler) handler {
-	return func(ctx context.Context, c *door.Call) (any, error) {
-		answer, err := h(ctx, c)
-		if err == nil {
-			return answer, nil
-		}
-		if e := told(err); e != nil {
-			return nil, d.holds(e)
-		}
-		return nil, err
-	}
 }
 
 // resource tells the ARN of what a call is about.

@@ -7,6 +7,7 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/control"
 	"millrace/control/configuration"
 )
@@ -88,7 +89,7 @@ func (s *Service) cluster(ctx context.Context, c *door.Call) (control.Cluster, e
 func (s *Service) find(ctx context.Context, name string) (control.Cluster, error) {
 	r, err := s.home.Find(name, arn.Cluster)
 	if err != nil {
-		return control.Cluster{}, badARN("clusterArn", err)
+		return control.Cluster{}, fault.ARN("clusterArn", err)
 	}
 	cl, err := s.world.Plane.Cluster(ctx, r.Name)
 	if err == nil && cl.ID != r.ID {

@@ -6,17 +6,12 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/kafka/kerr"
 )
 
-// Codes of the errors that operations on topics have beside the others.
-const (
-	codeTopicExists  = "TopicExistsException"
-	codeUnknownTopic = "UnknownTopicOrPartitionException"
-	codeKafkaTimeout = "KafkaTimeoutException"
-	codeConnectivity = "ClusterConnectivityException"
-	codeKafkaRequest = "KafkaRequestException"
-)
+// codeKafkaRequest is what all is told that has no code of its own.
+const codeKafkaRequest = "KafkaRequestException"
 
 // toldOfTopic gives the client's error for one of Kafka's; nil: it is none.
 func toldOfTopic(err error) *door.Error {
@@ -28,13 +23,13 @@ func toldOfTopic(err error) *door.Error {
 	case kerr.None, kerr.UnknownServerError:
 		return nil
 	case kerr.TopicAlreadyExists:
-		return fail(http.StatusConflict, codeTopicExists, "topicName")
+		return fail(http.StatusConflict, fault.CodeTopicExists, "topicName")
 	case kerr.UnknownTopicOrPartition:
-		return fail(http.StatusNotFound, codeUnknownTopic, "topicName")
+		return fail(http.StatusNotFound, fault.CodeUnknownTopic, "topicName")
 	case kerr.RequestTimedOut:
-		return fail(http.StatusConflict, codeKafkaTimeout, "")
+		return fail(http.StatusConflict, fault.CodeKafkaTimeout, "")
 	case kerr.CoordinatorNotAvailable, kerr.LeaderNotAvailable, kerr.NetworkException, kerr.BrokerNotAvailable:
-		return fail(http.StatusConflict, codeConnectivity, "")
+		return fail(http.StatusConflict, fault.CodeConnectivity, "")
 	case kerr.NotController:
 		return fail(http.StatusConflict, "NotControllerException", "")
 	case kerr.ReassignmentInProgress:

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/base/kv"
 	"millrace/control"
 	"millrace/secure/iam"
@@ -62,7 +63,7 @@ func (s *Service) putPolicy(ctx context.Context, c *door.Call) (any, error) {
 	case errors.Is(err, kv.ErrConflict):
 		return nil, errVersion()
 	case errors.Is(err, iam.ErrInvalid):
-		return nil, door.BadRequest("policy", "%s", because(err, iam.ErrInvalid))
+		return nil, door.BadRequest("policy", "%s", fault.Because(err, iam.ErrInvalid))
 	case err != nil:
 		return nil, err
 	}

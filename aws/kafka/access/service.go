@@ -11,6 +11,7 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/base/kv"
 	"millrace/control"
 	"millrace/control/configuration"
@@ -53,7 +54,7 @@ type Service struct {
 // New makes a Service.
 func New(home arn.Home, w World) *Service { return &Service{home: home, world: w} }
 
-type handler = func(context.Context, *door.Call) (any, error)
+type handler = fault.Handler
 
 // Operations are for the table of the service kafka.
 func (s *Service) Operations() []door.Operation {
@@ -66,29 +67,29 @@ func (s *Service) Operations() []door.Operation {
 	cluster := func(c *door.Call) string { return c.Params["clusterArn"] }
 	one := func(c *door.Call) string { return c.Params["arn"] }
 	resource := func(c *door.Call) string { return c.Params["resourceArn"] }
-	op := func(name, method, path string, about func(*door.Call) string, d declared, h handler) door.Operation {
+	op := func(name, method, path string, about func(*door.Call) string, d fault.Declared, h handler) door.Operation {
 		return door.Operation{
 			Name: name, Method: method, Path: path, Status: http.StatusOK, Reads: method == http.MethodGet,
-			Action: "kafka:" + name, Resource: about, Handle: d.guard(h),
+			Action: "kafka:" + name, Resource: about, Handle: d.Guard(h, told),
 		}
 	}
 	get, put, post, remove, patch := http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodPatch
 	all := []door.Operation{
-		op("BatchAssociateScramSecret", post, scram, cluster, notFound|unavailable, s.associate),
-		op("BatchDisassociateScramSecret", patch, scram, cluster, notFound|unavailable, s.disassociate),
-		op("ListScramSecrets", get, scram, cluster, notFound|unavailable, s.listSecrets),
+		op("BatchAssociateScramSecret", post, scram, cluster, fault.NotFound|fault.Unavailable, s.associate),
+		op("BatchDisassociateScramSecret", patch, scram, cluster, fault.NotFound|fault.Unavailable, s.disassociate),
+		op("ListScramSecrets", get, scram, cluster, fault.NotFound|fault.Unavailable, s.listSecrets),
 		op("PutClusterPolicy", put, policy, cluster, 0, s.putPolicy),
-		op("GetClusterPolicy", get, policy, cluster, notFound, s.getPolicy),
-		op("DeleteClusterPolicy", remove, policy, cluster, notFound, s.deletePolicy),
-		op("CreateVpcConnection", post, connection, nil, unavailable, s.createConnection),
-		op("DescribeVpcConnection", get, connection+"/{arn}", one, notFound|unavailable, s.describeConnection),
-		op("DeleteVpcConnection", remove, connection+"/{arn}", one, notFound, s.deleteConnection),
-		op("ListVpcConnections", get, "/v1/vpc-connections", nil, unavailable, s.listConnections),
-		op("ListClientVpcConnections", get, "/v1/clusters/{clusterArn}/client-vpc-connections", cluster, unavailable, s.listClientConnections),
-		op("RejectClientVpcConnection", put, "/v1/clusters/{clusterArn}/client-vpc-connection", cluster, unavailable, s.rejectConnection),
-		op("TagResource", post, tags, resource, notFound, s.tagResource),
-		op("UntagResource", remove, tags, resource, notFound, s.untagResource),
-		op("ListTagsForResource", get, tags, resource, notFound, s.listTags),
+		op("GetClusterPolicy", get, policy, cluster, fault.NotFound, s.getPolicy),
+		op("DeleteClusterPolicy", remove, policy, cluster, fault.NotFound, s.deletePolicy),
+		op("CreateVpcConnection", post, connection, nil, fault.Unavailable, s.createConnection),
+		op("DescribeVpcConnection", get, connection+"/{arn}", one, fault.NotFound|fault.Unavailable, s.describeConnection),
+		op("DeleteVpcConnection", remove, connection+"/{arn}", one, fault.NotFound, s.deleteConnection),
+		op("ListVpcConnections", get, "/v1/vpc-connections", nil, fault.Unavailable, s.listConnections),
+		op("ListClientVpcConnections", get, "/v1/clusters/{clusterArn}/client-vpc-connections", cluster, fault.Unavailable, s.listClientConnections),
+		op("RejectClientVpcConnection", put, "/v1/clusters/{clusterArn}/client-vpc-connection", cluster, fault.Unavailable, s.rejectConnection),
+		op("TagResource", post, tags, resource, fault.NotFound, s.tagResource),
+		op("UntagResource", remove, tags, resource, fault.NotFound, s.untagResource),
+		op("ListTagsForResource", get, tags, resource, fault.NotFound, s.listTags),
 	}
 	for i := range all {
 		switch all[i].Name {
@@ -119,7 +120,7 @@ func requestTags(c *door.Call) (set map[string]string, removed []string) {
 func (s *Service) find(ctx context.Context, param, name string) (control.Cluster, error) {
 	r, err := s.home.Find(name, arn.Cluster)
 	if err != nil {
-		return control.Cluster{}, badARN(param, err)
+		return control.Cluster{}, fault.ARN(param, err)
 	}
 	c, err := s.world.Clusters.Cluster(ctx, r.Name)
 	if err == nil && c.ID != r.ID {

@@ -9,6 +9,7 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/control"
 )
 
@@ -77,7 +78,7 @@ func (s *Service) Tags(ctx context.Context, name string) (map[string]string, err
 func (s *Service) editTags(ctx context.Context, name string, change changing) error {
 	r, err := s.home.Find(name, arn.Cluster, arn.Configuration, arn.VPCConnection)
 	if err != nil {
-		return badARN("resourceArn", err)
+		return fault.ARN("resourceArn", err)
 	}
 	switch r.Kind {
 	case arn.Cluster:

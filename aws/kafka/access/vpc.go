@@ -6,6 +6,7 @@ import (
 
 	"millrace/aws/arn"
 	"millrace/aws/door"
+	"millrace/aws/kafka/fault"
 	"millrace/control"
 )
 
@@ -76,7 +77,7 @@ func (s *Service) connectionARN(c Connection) string { return s.home.VPCConnecti
 func (s *Service) connection(ctx context.Context, param, name string) (Connection, error) {
 	r, err := s.home.Find(name, arn.VPCConnection)
 	if err != nil {
-		return Connection{}, badARN(param, err)
+		return Connection{}, fault.ARN(param, err)
 	}
 	c, err := s.world.Connections.Describe(ctx, r.ID)
 	if err == nil && (c.Cluster != r.Name || r.Owner != s.home.Account) {
