@@ -63,7 +63,7 @@ func (s *symbols) of(kind, value string) string {
 const invented = 1 << 40
 
 // generated finds ids that a server has made up within a text.
-var generated = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|^[A-Za-z0-9_-]{22}$`)
+var generated = regexp.MustCompile(`[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(-\d+$)?|^[A-Za-z0-9_-]{22}$`)
 
 // flatten lists the fields of an answer. Elements of an array are named by what identifies them, not by their place, since
 // most arrays of Apache Kafka come out of a hash table.

@@ -44,7 +44,7 @@ func (b *toolbox) plain(out string) string {
 }
 
 var (
-	uuidPattern = regexp.MustCompile(`\b[A-Za-z0-9_-]{22}\b`)
+	uuidPattern = regexp.MustCompile(`\b([A-Za-z0-9_-]{22}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d+)\b`)
 	namePattern = regexp.MustCompile(`^([A-Z][a-z]+)+$`) // of a class, or of a column
 )
 
