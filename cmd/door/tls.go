@@ -13,7 +13,7 @@ import (
 	"millrace/base/clock"
 )
 
-// Serve serves at l until ctx ends: over TLS what is behind the Guard, and without TLS at the same port health alone, for load balancers and
+// Serve serves at l until ctx ends: over TLS what is behind, which asks by itself who comes, and without TLS at the same port health alone, for load balancers and
 // scripts that wait for a start have no certificate to trust yet. serve serves one listener until its ctx ends.
 func (g *Guard) Serve(
 	ctx context.Context, l net.Listener, config *tls.Config, behind, health http.Handler, serve func(context.Context, net.Listener, http.Handler) error,
@@ -24,7 +24,7 @@ func (g *Guard) Serve(
 	results := make(chan error, 3)
 	go func() { results <- split.run(ctx) }()
 	go func() { results <- serve(ctx, split.plain, health) }()
-	go func() { results <- serve(ctx, tls.NewListener(split.secure, config), g.Signed(behind)) }()
+	go func() { results <- serve(ctx, tls.NewListener(split.secure, config), behind) }()
 	var errs []error
 	for range cap(results) {
 		errs = append(errs, <-results)

@@ -220,7 +220,7 @@ func (g *guard) followCA(ctx context.Context) error {
 func (i *installation) caFile() string { return remote.CAFile(i.cfg.data) }
 
 // apiServices are the names of AWS services that requests to the API may be signed for.
-func apiServices() []string { return []string{"kafka", "iam", "sts"} }
+func apiServices() []string { return []string{"kafka", "iam", "sts", "secretsmanager"} }
 
 // close ends what openGuard has begun, once nobody asks it any more.
 func (g *guard) close() {

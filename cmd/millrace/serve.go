@@ -18,6 +18,7 @@ import (
 	"millrace/cmd/api"
 	"millrace/cmd/terminal"
 	"millrace/control"
+	"millrace/engine"
 	"millrace/express/node"
 )
 
@@ -37,6 +38,8 @@ type serveConfig struct {
 	zone      string
 	advertise string
 	metrics   string
+	further   string // ports of brokers of further clusters, as given
+	ports     engine.Ports
 	wal       string
 	memory    int64
 	insecure  bool
@@ -92,6 +95,7 @@ hangs is started again.`,
 	flags.StringVar(&cfg.advertise, "advertise", "", "IP or name of this host at which its brokers listen; empty: that of --kafka")
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX?region=R&endpoint=URL; empty: a folder of --data")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address of the first broker's metrics, HOST:PORT; the others follow 100 ports apart; empty: none")
+	flags.StringVar(&cfg.further, "ports", "20000-29999", "ports for the brokers of further clusters, FROM-TO; each broker takes eight")
 	flags.StringVar(&cfg.wal, "wal", "", walUsage+"; empty: as the cluster does already, file for a new one")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: 192 MiB, and less where there are more than four")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
@@ -133,6 +137,13 @@ func (c *serveConfig) validate() error {
 	}
 	if err := c.etcd.validate("--etcd"); err != nil {
 		faults = append(faults, err)
+	}
+	if c.further != "" {
+		ports, err := parsePorts(c.further)
+		if err != nil {
+			fault("--ports %q: %w", c.further, err)
+		}
+		c.ports = ports
 	}
 	if c.memory != 0 && c.memory < minMemory {
 		fault("--memory %d: at least %d bytes are needed", c.memory, minMemory)
