@@ -23,7 +23,7 @@ func (b *toolbox) plain(out string) string {
 		{`/127\.0\.0\.1`, "/HOST"},
 		{`\b(producer|consumer|classic|share|rdkafka|kgo)(-[A-Za-z0-9._]+)*-?[0-9a-f]{8}-[0-9a-f-]{27}`, "MEMBER"},
 		{`\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[0-9]+\b`, "ID"}, // of a cluster, as the MSK API has it
-		{`\b1[0-9]{12}\b([ \t]+[0-9]+)?`, "TIME"}, // and how long ago it was
+		{`\b1[0-9]{12}\b([ \t]+[0-9]+)?`, "TIME"},                      // and how long ago it was
 		{`(Epoch|HighWatermark|LeaderEpoch):\s+[0-9]+`, "$1: N"},
 		{`(?m)^\s*at .*\n`, ""},
 		// Apache Kafka sets this for the whole cluster when it turns eligible leader replicas on, a feature that millrace lacks.
