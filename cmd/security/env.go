@@ -154,11 +154,15 @@ func places(e remote.Endpoints, listener string) []variable {
 		}
 		vars = append(vars, variable{"MILLRACE_BOOTSTRAP", brokers}, variable{"MILLRACE_SASL", sasl})
 	}
-	if e.CA != "" {
-		vars = append(vars, variable{"MILLRACE_CA", e.CA})
-		if strings.HasPrefix(e.API, "https:") {
-			vars = append(vars, variable{"AWS_CA_BUNDLE", e.CA})
-		}
+	// Verbs speak TLS where they have an authority to trust, so it is not named where neither the API nor the listener does.
+	https, plain := strings.HasPrefix(e.API, "https:"), listener == "CLIENT"
+	trusted := e.CA
+	if plain && !https {
+		trusted = ""
+	}
+	vars = append(vars, variable{"MILLRACE_CA", trusted})
+	if e.CA != "" && https {
+		vars = append(vars, variable{"AWS_CA_BUNDLE", e.CA})
 	}
 	for _, service := range []string{"KAFKA", "KAFKACONNECT", "GLUE", "LAMBDA", "CLOUDWATCH", "IAM", "STS", "SECRETS_MANAGER"} {
 		vars = append(vars, variable{"AWS_ENDPOINT_URL_" + service, e.API})

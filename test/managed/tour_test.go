@@ -91,6 +91,16 @@ func (r report) complete(t *testing.T) {
 	t.Logf("%d operations; from the call that creates a cluster to the first acknowledged record: %.3f s", len(r.Operations), r.CreateToAck)
 }
 
+// TestEnvironmentIsForVerbsToo: what `millrace env` prints is what the verbs go by as well.
+func TestEnvironmentIsForVerbsToo(t *testing.T) {
+	s := start(t)
+	cmd := exec.CommandContext(t.Context(), harness.MillraceBinary(t), "topic", "create", "t")
+	cmd.Env = s.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestBoto3 has boto3 go through every operation.
 func TestBoto3(t *testing.T) {
 	python := harness.Require(t, harness.Python)
