@@ -52,7 +52,7 @@ func (i *installation) announceReady(nodes []control.Node, log *slog.Logger) {
 	if len(ways) > 0 {
 		args = append(args, "bootstrap", strings.Join(ways[0].bootstrap, ","))
 	}
-	if len(ways) > 1 || len(ways) == 1 && ways[0].listener.Protocol() != "PLAINTEXT" {
+	if len(ways) > 0 && !plain(ways) {
 		listeners := map[string]string{}
 		for _, w := range ways {
 			listeners[w.listener.Name] = strings.Join(w.bootstrap, ",")
@@ -69,18 +69,25 @@ func (i *installation) banner(w io.Writer, nodes []control.Node) {
 		fmt.Fprintf(w, "  Kafka     %s        %s\n", strings.Join(one.bootstrap, ",\n            "), loginOf(one.listener))
 	}
 	fmt.Fprintf(w, "  API       %s    /healthz, /readyz\n  Data      %s\n", i.apiURL(), i.cfg.data)
-	if i.guard == nil {
-		fmt.Fprint(w, `
+	if ways := waysIn(nodes); plain(ways) {
+		fmt.Fprintf(w, `
   Try, in another terminal:
     millrace topic create greetings
     echo 'hello' | millrace produce greetings
     millrace consume greetings
-`)
+
+  As Amazon MSK:
+    eval "$(millrace env --data %s)"
+    aws kafka list-clusters-v2
+`, i.cfg.data)
 	} else {
-		i.bannerLogins(w, waysIn(nodes))
+		i.bannerLogins(w, ways)
 	}
 	fmt.Fprint(w, "\n  Ctrl-C stops everything. Records stay.\n\n")
 }
+
+// plain says that nobody is asked who they are, and nothing speaks TLS.
+func plain(ways []way) bool { return len(ways) == 1 && ways[0].listener.Protocol() == "PLAINTEXT" }
 
 // loginOf says in a few words what a listener asks of its clients.
 func loginOf(l engine.Listener) string {
