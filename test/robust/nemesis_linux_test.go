@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -113,6 +114,11 @@ func (v *victim) strikeUnderLoad(kinds []nemesis.Kind) {
 	}
 	v.options.KafkaPort, v.options.APIPort = port(t, v.cluster.Bootstrap), port(t, v.cluster.API)
 	v.options.Brokers = 0 // as many as there are
+	t.Cleanup(func() {    // once more behind the brokers' logs, of which there is much
+		for _, reason := range v.why {
+			t.Log(reason)
+		}
+	})
 	t.Cleanup(v.leaveNobody)
 	t.Cleanup(v.showBrokerLogs)
 	allowShortSessions(t, v.cluster)
@@ -182,7 +188,8 @@ func (v *victim) goOn(loads []load, records int64) {
 	defer cancel()
 	for _, l := range loads {
 		if err := errors.Join(l.progress(ctx, records), l.faults()); err != nil {
-			v.t.Fatalf("%s: %v; clients were told: %v", l.name, err, l.told())
+			v.why = append(v.why, fmt.Sprintf("%s: %v; clients were told: %v", l.name, err, l.told()))
+			v.t.Fatal(v.why[len(v.why)-1])
 		}
 		records = 1
 	}
@@ -201,7 +208,8 @@ func (v *victim) drainAll(loads []load) (well []load) {
 	wait.Wait()
 	for i, l := range loads {
 		if ended[i] != nil {
-			v.t.Errorf("%s: %v; clients were told: %v", l.name, ended[i], l.told())
+			v.why = append(v.why, fmt.Sprintf("%s: %v; clients were told: %v", l.name, ended[i], l.told()))
+			v.t.Error(v.why[len(v.why)-1])
 			v.describe()
 			continue
 		}

@@ -45,6 +45,7 @@ const (
 
 // victim is a cluster of several brokers that a nemesis strikes.
 type victim struct {
+	why []string // what the nemesis failed of
 	*run
 	options harness.MillraceOptions
 	store   *proxy.Store // nil where the object store is a folder
