@@ -90,24 +90,29 @@ func shareGroupDescribe(_ context.Context, c *call, req *kmsg.ShareGroupDescribe
 	return v
 }
 
+// readable sorts the topics of a request, which it names by id, into those that may be read and the answers for the others.
+func readable[R, Q any](ctx context.Context, c *call, topics []Q, id func(*Q) [16]byte) (kept []Q, refused []R) {
+	ids := make([][16]byte, len(topics))
+	for i := range topics {
+		ids[i] = id(&topics[i])
+	}
+	c.mustResolve(ctx, ids)
+	kept, _ = split(topics, func(t *Q) bool {
+		code := c.judge(opRead, id(t))
+		if code != kerr.None {
+			refused = append(refused, mirrorOf[R](t, code))
+		}
+		return code == kerr.None
+	})
+	return kept, refused
+}
+
 // shareFetch needs READ on the group and on each topic. A share session has no way around: what it holds is looked at in each answer.
 func shareFetch(ctx context.Context, c *call, req *kmsg.ShareFetchRequest) verdict {
 	if req.GroupID == nil || !c.mayGroup(opRead, *req.GroupID) {
 		return topError(req, kerr.GroupAuthorizationFailed)
 	}
-	var ids [][16]byte
-	for i := range req.Topics {
-		ids = append(ids, req.Topics[i].TopicID)
-	}
-	c.mustResolve(ctx, ids)
-	var refused []kmsg.ShareFetchResponseTopic
-	kept, _ := split(req.Topics, func(t *kmsg.ShareFetchRequestTopic) bool {
-		code := c.judge(opRead, t.TopicID)
-		if code != kerr.None {
-			refused = append(refused, mirrorOf[kmsg.ShareFetchResponseTopic](t, code))
-		}
-		return code == kerr.None
-	})
+	kept, refused := readable[kmsg.ShareFetchResponseTopic](ctx, c, req.Topics, func(t *kmsg.ShareFetchRequestTopic) [16]byte { return t.TopicID })
 	pruned := len(refused) > 0 || req.MaxBytes > c.g.cfg.FetchMaxBytes
 	// It goes on even with nothing left: the session's count of requests must not fall behind.
 	req.Topics, req.MaxBytes = kept, min(req.MaxBytes, c.g.cfg.FetchMaxBytes)
@@ -152,19 +157,7 @@ func shareAcknowledge(ctx context.Context, c *call, req *kmsg.ShareAcknowledgeRe
 	if req.GroupID == nil || !c.mayGroup(opRead, *req.GroupID) {
 		return topError(req, kerr.GroupAuthorizationFailed)
 	}
-	var ids [][16]byte
-	for i := range req.Topics {
-		ids = append(ids, req.Topics[i].TopicID)
-	}
-	c.mustResolve(ctx, ids)
-	var refused []kmsg.ShareAcknowledgeResponseTopic
-	kept, _ := split(req.Topics, func(t *kmsg.ShareAcknowledgeRequestTopic) bool {
-		code := c.judge(opRead, t.TopicID)
-		if code != kerr.None {
-			refused = append(refused, mirrorOf[kmsg.ShareAcknowledgeResponseTopic](t, code))
-		}
-		return code == kerr.None
-	})
+	kept, refused := readable[kmsg.ShareAcknowledgeResponseTopic](ctx, c, req.Topics, func(t *kmsg.ShareAcknowledgeRequestTopic) [16]byte { return t.TopicID })
 	req.Topics = kept // it goes on even with nothing left, as in shareFetch
 	return verdict{pruned: len(refused) > 0, edit: edits(func(resp *kmsg.ShareAcknowledgeResponse) {
 		for i := range resp.NodeEndpoints {
