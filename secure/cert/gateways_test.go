@@ -137,6 +137,7 @@ func TestGatewayIsNoNode(t *testing.T) {
 	background(t, NewSigner(i.authority, both, testWorld(i.store)).Run)
 	gateway, _ := i.keeper(Gateway("gw1"), testWorld(i.store))
 	broker, _ := i.keeper(Broker("c", 1), testWorld(i.store))
+	meet(t, gateway, broker)
 	// A broker's listener takes the gateway for a client.
 	e := serve(t, broker, NeedClientCert)
 	c, err := e.dial(ClientTLS(gateway, "127.0.0.1"))

@@ -394,14 +394,21 @@ func (k *Keeper) awaitView(ctx context.Context, p *pair) error {
 func (k *Keeper) await(ctx context.Context, request string, names Names) (answerRecord, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
-	defer watch.Wait()
-	defer cancel(nil)
+	var wanted bool
+	defer func() {
+		cancel(nil)
+		watch.Wait()
+		if wanted { // the loop is to hear of it too
+			signal(k.want)
+		}
+	}()
 	watch.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-k.want:
+				wanted = true
 				if k.wantsOther(names) {
 					cancel(errAgain)
 				}
@@ -446,11 +453,11 @@ func (k *Keeper) await(ctx context.Context, request string, names Names) (answer
 	return answerRecord{}, fmt.Errorf("cert: await the answer: %w", err)
 }
 
-// wantsOther says that a certificate with the names is not what is wanted now.
+// wantsOther says that a certificate with the names is not what is wanted now. Being asked for another is no reason: what is under way is one.
 func (k *Keeper) wantsOther(names Names) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.asked || k.names.String() != names.String()
+	return k.names.String() != names.String()
 }
 
 // String names the node.

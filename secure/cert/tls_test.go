@@ -390,6 +390,7 @@ func TestIdentity(t *testing.T) {
 	i.wait(k)
 	e := serve(t, k, WantClientCert)
 	other, _ := i.keeper(Broker("c", 2), testWorld(i.store))
+	meet(t, k, other)
 	node := other.state.Load().pair
 	f := forge(i, node)
 	for name, c := range map[string]struct {
@@ -440,6 +441,7 @@ func TestNodesCheckEachOther(t *testing.T) {
 	i.sign(i.authority)
 	k, _ := i.keeper(Broker("c", 1), testWorld(i.store))
 	peer, _ := i.keeper(Broker("c", 2), testWorld(i.store))
+	meet(t, k, peer)
 	e := serve(t, k, NeedClientCert)
 	for _, host := range []string{"127.0.0.1", "localhost", "broker-1.c.millrace"} {
 		c, err := e.dial(ClientTLS(peer, host))
@@ -502,6 +504,7 @@ func TestNodesCheckEachOther(t *testing.T) {
 		t.Errorf("a node that is revoked: %v", err)
 	}
 	until(t, "the node has another", func() bool { return k.Status().Serial != old.serial() })
+	meet(t, k, peer)
 	if c, err := e.dial(ClientTLS(peer, "127.0.0.1")); err != nil {
 		t.Errorf("the node with its new certificate: %v", err)
 	} else {

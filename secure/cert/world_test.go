@@ -250,6 +250,19 @@ func (i *install) client(r ClientRequest) *pair {
 	return p
 }
 
+// meet waits until each of the Keepers has read which certificates the others have: by its watch, so a moment after they have them.
+func meet(t testing.TB, keepers ...*Keeper) {
+	t.Helper()
+	for _, k := range keepers {
+		for _, other := range keepers {
+			until(t, "a node knows of another", func() bool {
+				_, known := k.state.Load().view.nodes[other.Status().Serial]
+				return known
+			})
+		}
+	}
+}
+
 // until waits for a condition of a Keeper, which is looked at after each change that it can have seen.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
