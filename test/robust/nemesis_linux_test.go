@@ -30,11 +30,14 @@ const (
 // seed chooses the rounds of the nemesis; 0 stands for any.
 var seed = flag.Uint64("seed", 0, "seed of the nemesis, as a failed run has printed it; 0: a new one")
 
+// only narrows the nemesis to one kind of fault.
+var only = flag.String("fault", "", "the only kind of fault that the nemesis knows, such as slow-etcd; empty: all")
+
 var (
 	// processFaults need nothing but the right to signal.
 	processFaults = []nemesis.Kind{
 		nemesis.Kill, nemesis.KillAgain, nemesis.KillAll, nemesis.KillServe, nemesis.Crash, nemesis.Torn, nemesis.Pause, nemesis.Hang,
-		nemesis.PauseServe, nemesis.Freeze, nemesis.Roll, nemesis.Scale, nemesis.Twin,
+		nemesis.PauseServe, nemesis.Freeze, nemesis.Roll, nemesis.Scale, nemesis.Twin, nemesis.SlowEtcd,
 	}
 	// storeFaults need a proxy before the store.
 	storeFaults = []nemesis.Kind{nemesis.StoreErrors, nemesis.StoreLost, nemesis.StoreSlow, nemesis.StoreHang, nemesis.StoreTorn,
@@ -132,6 +135,9 @@ func (v *victim) strikeUnderLoad(kinds []nemesis.Kind) {
 	}
 	t.Logf("seed %d: go test ./test/robust -run '^%s$' -seed=%d", chosen, t.Name(), chosen)
 	loads := v.loads()
+	if *only != "" {
+		kinds = []nemesis.Kind{nemesis.Kind(*only)}
+	}
 	fates := nemesis.New(chosen, kinds, firstBrokers)
 	end := time.Now().Add(length(t, nemesisVariable, nemesisLength))
 	for number := 0; number < 2 || time.Now().Before(end); number++ {

@@ -30,7 +30,7 @@ type site struct {
 // hostFaults need hosts of their own.
 var hostFaults = []nemesis.Kind{
 	nemesis.Kill, nemesis.KillAgain, nemesis.KillAll, nemesis.KillServe, nemesis.Pause, nemesis.Hang, nemesis.PauseServe,
-	nemesis.Freeze, nemesis.Roll, nemesis.Scale, nemesis.KillHost, nemesis.KillAgent, nemesis.KillEtcd, nemesis.PauseEtcd, nemesis.Isolate,
+	nemesis.Freeze, nemesis.Roll, nemesis.Scale, nemesis.KillHost, nemesis.KillAgent, nemesis.KillEtcd, nemesis.PauseEtcd, nemesis.SlowEtcd, nemesis.Isolate,
 	nemesis.CutEtcd, nemesis.CutStore, nemesis.CutPeers, nemesis.CutClients,
 }
 
@@ -105,6 +105,12 @@ func (v *victim) hostFault(f nemesis.Fault) (heal func(), ok bool) {
 		return func() { member.Start(v.t) }, true
 	case nemesis.PauseEtcd:
 		return v.stop(member.Process().PID(), pastLease), true
+	case nemesis.SlowEtcd:
+		var members []int
+		for _, m := range s.etcd.Members {
+			members = append(members, m.Process().PID())
+		}
+		return v.slow(members), true
 	case nemesis.Isolate:
 		s.network.Isolate(v.t, host.Address)
 		lost := v.lose(host, s.store)

@@ -118,6 +118,12 @@ func (v *victim) begin(f nemesis.Fault) (heal func()) {
 			grown()
 			v.operate("scale", "--brokers", strconv.Itoa(firstBrokers))()
 		}
+	case nemesis.SlowEtcd:
+		if v.site == nil { // serve is etcd
+			return v.slow([]int{v.cluster.Process().PID()})
+		}
+		heal, _ = v.hostFault(f)
+		return heal
 	case nemesis.Twin:
 		return v.twin(f.Broker)
 	case nemesis.DiskFull:
@@ -227,6 +233,28 @@ func (v *victim) stop(pid int, least time.Duration) (heal func()) {
 		}
 		v.strike(pid, syscall.SIGCONT)
 	}
+}
+
+// slow stops the clocks of processes, each for most of the time and never for so long that another takes it for gone, until it is healed.
+func (v *victim) slow(pids []int) (heal func()) {
+	v.t.Helper()
+	const (
+		stopped = 400 * time.Millisecond // less than half of what a member of etcd waits for its leader
+		awake   = 100 * time.Millisecond
+	)
+	ctx, cancel := context.WithCancel(v.t.Context())
+	var slowing sync.WaitGroup
+	for _, pid := range pids {
+		slowing.Go(func() {
+			for ctx.Err() == nil {
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // one that was killed by another fault of the round is no fault
+				v.idle(stopped)
+				_ = syscall.Kill(pid, syscall.SIGCONT)
+				v.idle(awake)
+			}
+		})
+	}
+	return func() { cancel(); slowing.Wait() }
 }
 
 // crash kills everything; healing starts it again, with garbage behind the ends of the logs if the last writes are to be torn.

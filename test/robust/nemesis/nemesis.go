@@ -25,6 +25,7 @@ const (
 	Freeze     Kind = "freeze"      // SIGSTOP of serve and a broker for longer than leases last; the broker wakes first
 	Roll       Kind = "roll"        // an operation: every broker is started anew
 	Scale      Kind = "scale"       // an operation: one broker more, and at the end of the round one less
+	SlowEtcd   Kind = "slow-etcd"   // etcd stops for most of each second, as over a disk that takes its time; no member is gone
 	Twin       Kind = "twin"        // a second process with the identity of a broker, which is killed then
 	DiskFull   Kind = "disk-full"   // the file system of the logs has no room
 
@@ -51,7 +52,7 @@ const (
 
 // companions are the kinds that may follow the first one of a round.
 var companions = []Kind{
-	Kill, Pause, Kill, Pause, KillAll, KillServe, StoreErrors, StoreLost, StoreSlow, CutEtcd, CutStore, CutClients, KillEtcd,
+	Kill, Pause, Kill, Pause, KillAll, KillServe, StoreErrors, StoreLost, StoreSlow, CutEtcd, CutStore, CutClients, KillEtcd, SlowEtcd,
 }
 
 // Fault is one thing that happens.
@@ -136,7 +137,7 @@ func (k Kind) store() bool { return strings.HasPrefix(string(k), "store-") }
 
 // Around says that a fault is one of what the brokers need: it is healed before those of theirs, whose healing may need it.
 func (k Kind) Around() bool {
-	return k.store() || k.network() || k == KillEtcd || k == PauseEtcd || k == DiskFull
+	return k.store() || k.network() || k == KillEtcd || k == PauseEtcd || k == SlowEtcd || k == DiskFull
 }
 
 // network says that a fault cuts hosts off.
@@ -146,13 +147,13 @@ func (k Kind) network() bool {
 
 // serve says that a fault takes serve away.
 func (k Kind) serve() bool {
-	return slices.Contains([]Kind{KillServe, Crash, Torn, PauseServe, Freeze}, k)
+	return slices.Contains([]Kind{KillServe, Crash, Torn, PauseServe, Freeze, SlowEtcd}, k)
 }
 
 func (n *Nemesis) fault(kind Kind) Fault {
 	const mostLead, mostCut = 1000, 8000 // the latter longer than a broker's registration lasts without it
 	lead := mostLead
-	if kind.network() {
+	if kind.network() || kind == SlowEtcd {
 		lead = mostCut
 	}
 	return Fault{Kind: kind, Broker: 1 + n.random.IntN(n.brokers), Lead: n.millis(lead)}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-var all = []Kind{Kill, KillAgain, KillAll, KillServe, Crash, Torn, Pause, Hang, PauseServe, Freeze, Roll, Scale, Twin, DiskFull,
+var all = []Kind{Kill, KillAgain, KillAll, KillServe, Crash, Torn, Pause, Hang, PauseServe, Freeze, Roll, Scale, SlowEtcd, Twin, DiskFull,
 	StoreErrors, StoreLost, StoreSlow, StoreHang, StoreTorn, StoreCrash, StoreCrash2,
 	KillHost, KillAgent, KillEtcd, PauseEtcd, Isolate, CutEtcd, CutStore, CutPeers, CutClients}
 
