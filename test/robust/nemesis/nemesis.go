@@ -135,9 +135,10 @@ func (n *Nemesis) fits(r Round, kind Kind) bool {
 // store says that a fault is one of the object store, of which there is one at a time.
 func (k Kind) store() bool { return strings.HasPrefix(string(k), "store-") }
 
-// Around says that a fault is one of what the brokers need: it is healed before those of theirs, whose healing may need it.
+// Around says that a fault is one of what the brokers need, such as the lock that a twin has: it is healed before those of theirs, whose
+// healing may need it.
 func (k Kind) Around() bool {
-	return k.store() || k.network() || k == KillEtcd || k == PauseEtcd || k == SlowEtcd || k == DiskFull
+	return k.store() || k.network() || k == KillEtcd || k == PauseEtcd || k == SlowEtcd || k == DiskFull || k == Twin
 }
 
 // network says that a fault cuts hosts off.
