@@ -59,6 +59,7 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 	i.handleAudits(handle)
 	i.handleNetwork(handle)
 	i.handleCompliance(handle)
+	i.handleUsage(handle)
 	if g := i.Guard; g != nil {
 		HandleCerts(handle, g.CA, g.Record)
 		i.principals().Routes(mux.HandleFunc)

@@ -93,7 +93,8 @@ func (g *Guard) permit(r *http.Request, who *identity.Identity, action string) e
 	if who.IAM == nil {
 		return errNotIAM
 	}
-	arn := g.clusterARN(r.Context())
+	name, _ := clusterOf(r.URL.Path)
+	arn := g.clusterARN(r.Context(), name)
 	from := hostOf(r)
 	allowed, why := g.View.Allowed(who.IAM, action, arn, from, r.TLS != nil)
 	if allowed {
@@ -101,7 +102,7 @@ func (g *Guard) permit(r *http.Request, who *identity.Identity, action string) e
 	}
 	g.Trail.Record(trail.Event{
 		Kind: trail.Refusal, Action: action, Outcome: trail.Refused, Principal: who.Principal, Mechanism: string(who.Mechanism),
-		AccessKey: who.IAM.AccessKey, From: from.String(), Listener: "API", Cluster: api.DefaultCluster, Resource: arn, Reason: why,
+		AccessKey: who.IAM.AccessKey, From: from.String(), Listener: "API", Cluster: name, Resource: arn, Reason: why,
 	})
 	return fmt.Errorf("%w: %s", errNotAllowed, why)
 }
@@ -115,9 +116,10 @@ func (g *Guard) recordAdmin(r *http.Request, who *identity.Identity, action stri
 	if status >= http.StatusBadRequest {
 		outcome = trail.Failed
 	}
+	name, _ := clusterOf(r.URL.Path)
 	g.Trail.Record(trail.Event{
 		Kind: trail.Admin, Action: action, Outcome: outcome, Principal: who.Principal, Mechanism: string(who.Mechanism),
-		AccessKey: who.IAM.AccessKey, From: hostOf(r).String(), Listener: "API", Cluster: api.DefaultCluster, Resource: r.URL.Path,
+		AccessKey: who.IAM.AccessKey, From: hostOf(r).String(), Listener: "API", Cluster: name, Resource: r.URL.Path,
 	})
 }
 
@@ -156,10 +158,20 @@ func hostOf(r *http.Request) netip.Addr {
 	return at.Addr().Unmap()
 }
 
-// clusterARN is that of the default cluster. Before its first broker has made its id it ends with a dash.
-func (g *Guard) clusterARN(ctx context.Context) string {
+// clusterOf is the cluster that a path is about, the default one where it names none, and what of the path follows its name.
+func clusterOf(path string) (name, rest string) {
+	rest = strings.TrimPrefix(path, api.Root+"/")
+	if below, ok := strings.CutPrefix(rest, "clusters/"); ok {
+		name, rest, _ = strings.Cut(below, "/")
+		return name, rest
+	}
+	return api.DefaultCluster, rest
+}
+
+// clusterARN is that of a cluster. Before its first broker has made its id it ends with a dash.
+func (g *Guard) clusterARN(ctx context.Context, name string) string {
 	id := "-"
-	item, err := g.Store.Get(ctx, control.Prefix(api.DefaultCluster)+"catalog/cluster")
+	item, err := g.Store.Get(ctx, control.Prefix(name)+"catalog/cluster")
 	var record struct {
 		ID string `json:"id"`
 	}
@@ -168,7 +180,7 @@ func (g *Guard) clusterARN(ctx context.Context) string {
 	} else if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		g.Log.Warn("cluster's id could not be read", "err", err)
 	}
-	return fmt.Sprintf("arn:aws:kafka:%s:%s:cluster/%s/%s", g.Region, g.View.Account(), api.DefaultCluster, id)
+	return fmt.Sprintf("arn:aws:kafka:%s:%s:cluster/%s/%s", g.Region, g.View.Account(), name, id)
 }
 
 // operationMost bounds what is looked into of a request that begins an operation, in bytes.
@@ -176,7 +188,7 @@ const operationMost = 64 << 10
 
 // actionOf names what a request asks for: as AWS names it for MSK where that has such a thing.
 func actionOf(r *http.Request) (string, error) {
-	path := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, api.Root+"/"), "clusters/"+api.DefaultCluster+"/")
+	_, path := clusterOf(r.URL.Path)
 	room, _, _ := strings.Cut(path, "/")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
@@ -184,6 +196,8 @@ func actionOf(r *http.Request) (string, error) {
 		return "kafka:ListClusterOperations", nil
 	case room == "operations":
 		return operationOf(r)
+	case room == "usage" && reads:
+		return "millrace:DescribeUsage", nil
 	case room == "hosts" && reads:
 		return "kafka:ListNodes", nil
 	case (room == "network" || strings.HasPrefix(r.URL.Path, api.Groups)) && reads:

@@ -52,7 +52,7 @@ func (i *Installation) principals() *Principals {
 			if _, err := i.Plane.Cluster(ctx, cluster); err != nil {
 				return "", err
 			}
-			return g.clusterARN(ctx), nil
+			return g.clusterARN(ctx, cluster), nil
 		},
 	}
 }

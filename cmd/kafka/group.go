@@ -359,7 +359,7 @@ func (a *verbs) groupDelete() *cobra.Command {
 		Args:              terminal.OneOrMore("the name of a group, or several"),
 		ValidArgsFunction: a.groupNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if !yes && terminal.IsTerminal(a.In) && !a.confirm("Delete %s and the committed offsets?", strings.Join(names, ", ")) {
+			if !yes && terminal.IsTerminal(a.In) && !a.Confirm("Delete %s and the committed offsets?", strings.Join(names, ", ")) {
 				return errors.New("not confirmed, nothing was deleted")
 			}
 			return a.Admin(cmd.Context(), func(c *kadm.Client) error {

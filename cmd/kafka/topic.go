@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -373,7 +372,7 @@ func (a *verbs) topicDelete() *cobra.Command {
 		Args:              terminal.OneOrMore("the name of a topic, or several"),
 		ValidArgsFunction: a.topicNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if !yes && terminal.IsTerminal(a.In) && !a.confirm("Delete %s and all records in it?", strings.Join(names, ", ")) {
+			if !yes && terminal.IsTerminal(a.In) && !a.Confirm("Delete %s and all records in it?", strings.Join(names, ", ")) {
 				return errors.New("not confirmed, nothing was deleted")
 			}
 			return a.Admin(cmd.Context(), func(c *kadm.Client) error {
@@ -400,15 +399,4 @@ func (a *verbs) topicDelete() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
-}
-
-// confirm asks a question on the terminal; anything but y or yes is a no.
-func (a *verbs) confirm(format string, args ...any) bool {
-	fmt.Fprintf(a.ErrOut, format+" [y/N] ", args...)
-	answer, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && answer == "" {
-		return false
-	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }

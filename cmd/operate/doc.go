@@ -1,5 +1,9 @@
-// Package operate has the verbs by which people look at a cluster and have the control plane do something with it: cluster, and what audit asks
-// of brokers.
+// Package operate has the verbs by which people make, look at and change clusters: those below `millrace cluster`, and what audit asks of
+// brokers.
+//
+// Managed clusters are asked for by the MSK API (cmd/managed); the verbs for the cluster of serve, and usage, go by the verbs' own API
+// (cmd/remote). Files: cluster.go (the tree), create.go, update.go, managed.go (looking and deleting), operations.go, usage.go; operate.go and
+// audit.go (the cluster of serve).
 package operate
 
 import (

@@ -91,36 +91,6 @@ back to the program that runs "millrace serve", as it lies on disk now.`,
 	return cmd
 }
 
-func (a *verbs) clusterOperations() *cobra.Command {
-	var f remote.Flags
-	var follow bool
-	cmd := &cobra.Command{
-		Use:     "operations",
-		Short:   "List what was and is done to the cluster",
-		Example: "  millrace cluster operations\n  millrace cluster operations --follow",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list struct {
-				Operations []control.Operation `json:"operations"`
-			}
-			if err := f.Call(cmd.Context(), http.MethodGet, "/operations", nil, &list); err != nil {
-				return err
-			}
-			if n := len(list.Operations); follow && n > 0 && list.Operations[n-1].State == control.Running {
-				return a.follow(cmd.Context(), f, list.Operations[n-1])
-			}
-			var rows []table.Row
-			for _, op := range list.Operations {
-				rows = append(rows, table.Row{op.Number, describe(op.Request), op.State, op.Began.Local().Format(time.DateTime), took(op.Began, op.Ended), op.Error})
-			}
-			return a.Print(list.Operations, table.Row{"Number", "Operation", "State", "Began", "Took", "Error"}, rows)
-		},
-	}
-	f.Add(cmd)
-	cmd.Flags().BoolVar(&follow, "follow", false, "wait for the one under way, and show its steps")
-	return cmd
-}
-
 func (a *verbs) clusterHosts() *cobra.Command {
 	var f remote.Flags
 	cmd := &cobra.Command{

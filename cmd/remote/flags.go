@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +36,12 @@ func (f *Flags) Add(cmd *cobra.Command) {
 func (f *Flags) AddWait(cmd *cobra.Command) {
 	f.Add(cmd)
 	cmd.Flags().BoolVar(&f.NoWait, "no-wait", false, "return once the operation has begun")
+	cmd.Flags().BoolFunc("wait", "wait for its end and show its steps, as is done anyway", func(text string) error {
+		wait, err := strconv.ParseBool(text)
+		f.NoWait = !wait
+		return err
+	})
+	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
 }
 
 // ErrControl: the control plane does not answer.
@@ -47,6 +54,11 @@ func (f Flags) Base() string {
 		base = "http://" + base
 	}
 	return base
+}
+
+// Unreached is ErrControl, of a request that was not answered, with what to do about it.
+func (f Flags) Unreached(err error) error {
+	return fmt.Errorf("%w at %s: %w\n%s", ErrControl, f.API, err, hintOf(err))
 }
 
 // Call asks the control plane about the default cluster.
@@ -69,7 +81,7 @@ func (f Flags) Ask(ctx context.Context, method, path string, in, out any) error 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := Send(req, body, DefaultData(), f.CA)
 	if err != nil {
-		return fmt.Errorf("%w at %s: %w\n%s", ErrControl, f.API, err, hintOf(err))
+		return f.Unreached(err)
 	}
 	defer resp.Body.Close()
 	const answerMost = 16 << 20

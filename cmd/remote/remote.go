@@ -132,7 +132,7 @@ type Signed struct {
 
 // DefaultAPI is the API as the environment or serve's own file says.
 func DefaultAPI() string {
-	if api := os.Getenv("MILLRACE_API"); api != "" {
+	if api := cmp.Or(os.Getenv("MILLRACE_API"), os.Getenv("AWS_ENDPOINT_URL_KAFKA")); api != "" {
 		return api
 	}
 	if e, err := ReadEndpoints(DefaultData()); err == nil && e.API != "" {

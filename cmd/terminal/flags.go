@@ -49,6 +49,16 @@ func ExactlyOne(what string) cobra.PositionalArgs {
 	}
 }
 
+// AtMostOne takes one name on the command line, or none.
+func AtMostOne(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("%w: give %s or nothing, not %d arguments", ErrUsage, what, len(args))
+		}
+		return nil
+	}
+}
+
 // OneOrMore wants names on the command line.
 func OneOrMore(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

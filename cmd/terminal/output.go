@@ -1,11 +1,13 @@
 package terminal
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/term"
@@ -64,6 +66,17 @@ func (t *IO) Say(format string, args ...any) {
 func IsTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// Confirm asks a question on the terminal; anything but y or yes is a no.
+func (t *IO) Confirm(format string, args ...any) bool {
+	fmt.Fprintf(t.ErrOut, format+" [y/N] ", args...)
+	answer, err := bufio.NewReader(t.In).ReadString('\n')
+	if err != nil && answer == "" {
+		return false
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
 }
 
 // Count writes n with thousands set apart: 1,234,567.
