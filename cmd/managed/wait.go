@@ -106,3 +106,14 @@ func (cl *Client) Done(ctx context.Context, operation string, p *Progress) (op O
 	})
 	return op, err
 }
+
+// TopicActive waits until each partition of a topic has a leader.
+func (cl *Client) TopicActive(ctx context.Context, cluster, name string) error {
+	return until(ctx, &Progress{}, func() (bool, error) {
+		t, err := cl.Topic(ctx, cluster, name)
+		if NotFound(err) { // the broker that was asked has not heard of it yet
+			return false, nil
+		}
+		return t.Status == Active, err
+	})
+}

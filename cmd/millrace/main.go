@@ -3,7 +3,7 @@
 //
 // The verbs of processes have their files here. Those that any Kafka cluster understands are in cmd/kafka, those that ask the control
 // plane in cmd/operate and cmd/security; cmd/door answers them. wire.go joins the rooms into processes and is the only place that does. Exit status: 0 on success, 2 on bad usage or
-// configuration, 1 otherwise.
+// configuration, 1 otherwise; `millrace apply --plan` has 3 of its own.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"millrace/cmd/apply"
 	"millrace/cmd/kafka"
 	"millrace/cmd/operate"
 	"millrace/cmd/rescue"
@@ -52,6 +53,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, apply.ErrPending): // the plan was shown
+		return apply.ExitPending
+	case errors.Is(err, apply.ErrFile):
+		fmt.Fprintf(errOut, "millrace: %v\n", err)
+		return exitUsage
 	case errors.Is(err, terminal.ErrUsage) || errors.Is(err, client.ErrSecurity) || !a.began:
 		fmt.Fprintf(errOut, "millrace: %v\n", err)
 		fmt.Fprintf(errOut, "See `%s --help`.\n", asked.CommandPath())
@@ -105,6 +111,7 @@ with the verbs below.`,
 	root.AddCommand(a.auditCommand(), a.versionCommand())
 	root.AddCommand(rescue.Commands(&a.IO, rescueWorld())...)
 	root.AddCommand(operate.Commands(&a.IO)...)
+	root.AddCommand(apply.Command(&a.IO))
 	root.AddCommand(security.Commands(&a.IO)...)
 	return root
 }

@@ -36,7 +36,6 @@ looked at like the others, and has verbs of its own below.`,
   millrace cluster delete orders`,
 		Args: cobra.NoArgs,
 	}
-	a.ClientFlags(cmd)
 	cmd.AddGroup(&cobra.Group{ID: groupManaged, Title: "Managed clusters:"}, &cobra.Group{ID: groupServe, Title: "The cluster of serve:"})
 	add := func(group string, subs ...*cobra.Command) {
 		for _, sub := range subs {
@@ -83,6 +82,7 @@ func (a *verbs) clusterDescribe() *cobra.Command {
 		},
 	}
 	f.Add(cmd)
+	a.ClientFlags(cmd)
 	return cmd
 }
 

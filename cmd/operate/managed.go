@@ -134,7 +134,7 @@ func (a *verbs) describeManaged(ctx context.Context, f remote.Flags, name string
 			add("Under way", fmt.Sprintf("%s; `millrace cluster operations %s --follow` shows its steps", op.Type, c.Name))
 		}
 	}
-	return a.Print(nil, table.Row{"Cluster", c.Name}, rows)
+	return a.Print(nil, table.Row{"Property", "Value"}, rows)
 }
 
 // localTime shows a time of the API to people.
