@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"millrace/base/kv"
+	"millrace/control/plan"
+	"millrace/control/spec"
 	"millrace/control/window"
 )
 
@@ -28,7 +29,7 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 		if err != nil {
 			return Operation{}, err
 		}
-		if err := c.allows(r.Version); err != nil {
+		if err := allows(c, r.Version); err != nil {
 			return Operation{}, err
 		}
 		if c.Operation != 0 {
@@ -42,7 +43,7 @@ func (p *Plane) Begin(ctx context.Context, cluster string, r Request) (Operation
 }
 
 // allows says what keeps a cluster from being changed.
-func (c Cluster) allows(version string) error {
+func allows(c Cluster, version string) error {
 	switch {
 	case c.Phase == Creating || c.Phase == Deleting || c.Phase == Broken:
 		return fmt.Errorf("%w: cluster %s is %s", ErrState, c.Name, c.Phase)
@@ -74,7 +75,7 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 	}
 	op.Format = formatOf(r)
 	c.Operation, c.Operations = op.Number, op.Number
-	if r.Window && c.Settings.opens(p.clock.Now()) > 0 {
+	if r.Window && opens(c.Settings, p.clock.Now()) > 0 {
 		op.State = Pending
 	} else {
 		c.Phase = phaseOf(r.Kind)
@@ -84,7 +85,7 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 		c.Brokers = max(c.Brokers, after.Brokers) // those that leave are explained until they are gone (C1)
 	}
 	if after.Auth != c.Auth {
-		c.WantedAuth, c.Format = after.Auth, max(c.Format, formatLogins)
+		c.WantedAuth, c.Format = after.Auth, max(c.Format, spec.FormatLogins)
 	}
 	record, err := json.Marshal(op)
 	if err != nil {
@@ -176,7 +177,7 @@ func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
 }
 
 // opens is how long it is until the maintenance window opens; 0: it is open, as one is that cannot be read.
-func (s Settings) opens(now time.Time) time.Duration {
+func opens(s Settings, now time.Time) time.Duration {
 	w, err := window.Parse(s.Window)
 	if err != nil {
 		return 0
@@ -205,131 +206,24 @@ func phaseOf(k Kind) Phase {
 func formatOf(r Request) int {
 	switch r.Kind {
 	case Scale, Roll, Upgrade:
-		return format
+		return spec.FormatFirst
 	case Logins:
-		return formatLogins
+		return spec.FormatLogins
 	}
-	return formatManaged
-}
-
-// steps gathers the plan of an operation.
-type steps []Step
-
-func (s *steps) add(action Action, brokers ...int32) *Step {
-	*s = append(*s, Step{Name: action.name(brokers), Action: action, Brokers: brokers, State: Pending})
-	return &(*s)[len(*s)-1]
-}
-
-// restart starts the brokers anew one after the other, and lets the leaders come back before the next, where there are others.
-func (s *steps) restart(brokers []int32, all int, auth string, first bool) {
-	for _, id := range brokers {
-		step := s.add(actRestart, id)
-		if auth != "" {
-			step.Auth, step.First, step.Name = auth, first, fmt.Sprintf("restart broker %d with %s", id, auth)
-		}
-		if all > 1 {
-			s.add(actEven)
-		}
-	}
-}
-
-// relogin restarts all brokers as often as other logins need it.
-func (s *steps) relogin(c Cluster, auth string) {
-	all := passes(c, auth)
-	for i, auth := range all {
-		s.restart(ids(1, c.Brokers), c.Brokers, auth, i < len(all)-1)
-	}
-}
-
-// scale brings a cluster to another number of brokers.
-func (s *steps) scale(from, to int) {
-	if added := ids(from+1, to); len(added) > 0 {
-		s.add(actStart, added...)
-		s.add(actEven)
-	}
-	if leaving := ids(to+1, from); len(leaving) > 0 {
-		s.add(actDrain, leaving...)
-		s.add(actStop, leaving...)
-		s.add(actRemove, leaving...)
-	}
-}
-
-func ids(first, last int) (all []int32) {
-	for k := first; k <= last; k++ {
-		all = append(all, int32(k))
-	}
-	return all
+	return spec.FormatManaged
 }
 
 // plan is the steps of an operation that brings a cluster as it is to what it shall be.
 func (p *Plane) plan(ctx context.Context, c, after Cluster, r Request) ([]Step, error) {
-	var s steps
-	switch r.Kind {
-	case Create:
-		s.add(actStart, ids(1, c.Brokers)...)
-	case Delete:
-		s.add(actErase, ids(1, MaxBrokers)...)
-		s.add(actPurge)
-	case Scale:
-		s.scale(c.Brokers, after.Brokers)
-	case Roll, Upgrade, Patch:
-		s.restart(ids(1, c.Brokers), c.Brokers, "", false)
-	case Logins:
-		s.relogin(c, after.Auth)
-	case Replace:
-		s.add(actReplace, r.Nodes...)
-	case Reboot:
-		nodes := slices.Compact(slices.Sorted(slices.Values(r.Nodes)))
-		if len(nodes) == 0 || nodes[0] < 1 || int(nodes[len(nodes)-1]) > c.Brokers {
-			return nil, fmt.Errorf("%w: brokers %v, there are 1 to %d", ErrSpec, r.Nodes, c.Brokers)
-		}
-		s.restart(nodes, c.Brokers, "", false)
-	case Update:
-		return p.planUpdate(ctx, c, after)
-	}
-	return s, nil
-}
-
-// planUpdate is the steps of what differs: configurations first, then brokers that are there, then their number, so that those that are
-// added begin as they shall be.
-func (p *Plane) planUpdate(ctx context.Context, c, after Cluster) ([]Step, error) {
-	if same(c.Settings, after.Settings) {
-		return nil, nil
-	}
-	var s steps
-	restart := c.Memory != after.Memory || c.Limits != after.Limits || c.Binary != after.Binary || c.public() != after.public() || c.shows() != after.shows()
-	if old, now := c.Settings.Configuration, after.Settings.Configuration; old != now && p.options.Applier != nil {
+	var configure plan.Configure
+	if old, now := c.Settings.Configuration, after.Settings.Configuration; r.Kind == Update && old != now && p.options.Applier != nil {
 		again, err := p.options.Applier.Plan(ctx, c, old, now)
 		if err != nil {
 			return nil, err
 		}
-		restart = restart || again
-		s.add(actConfigure)
+		configure = plan.Configure{Apply: true, Restart: again}
 	}
-	if after.Auth != c.Auth {
-		s.relogin(c, after.Auth)
-	} else if restart {
-		s.restart(ids(1, c.Brokers), c.Brokers, "", false)
-	}
-	s.scale(c.Brokers, after.Brokers)
-	if len(s) == 0 {
-		s.add(actRecord)
-	}
-	return s, nil
-}
-
-// passes are the logins of each round of restarts. Brokers reach one another by the internal listener or, where one has none yet, by
-// PLAINTEXT, where they cannot show who they are; and clients that know only what was must find somebody until what shall be is there.
-func passes(c Cluster, auth string) []string {
-	auth = cmp.Or(auth, LoginPlaintext)
-	switch both := union(cmp.Or(c.Auth, LoginPlaintext), auth); {
-	case c.Auth == auth:
-		return nil
-	case c.Brokers == 1 || both == c.Auth || both == auth && (c.Auth != "" || !Authorizes(auth)):
-		return []string{auth}
-	default:
-		return []string{both, auth}
-	}
+	return plan.Of(c, after, r, configure)
 }
 
 // possible refuses what would wait for a host without an agent, or finds no place.
@@ -347,8 +241,8 @@ func (p *Plane) possible(ctx context.Context, c, after Cluster, r Request, steps
 		for _, id := range s.Brokers {
 			needed[id] = true
 		}
-		if s.Action == actRestart { // the others must serve meanwhile (C6)
-			for _, id := range ids(1, c.Brokers) {
+		if s.Action == spec.ActRestart { // the others must serve meanwhile (C6)
+			for _, id := range spec.IDs(1, c.Brokers) {
 				needed[id] = true
 			}
 		}

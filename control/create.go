@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/base/kv"
+	"millrace/control/spec"
 	"millrace/engine"
 	"millrace/secure/network"
 )
@@ -32,7 +33,7 @@ func (p *Plane) Create(ctx context.Context, name string, s Settings, tags map[st
 	}
 	like := p.options.Like
 	c, err := p.told(Cluster{
-		Name: name, Format: formatManaged, Store: like.Store, Log: like.Log, Region: like.Region, Encrypt: like.Encrypt, Super: like.Super,
+		Name: name, Format: spec.FormatManaged, Store: like.Store, Log: like.Log, Region: like.Region, Encrypt: like.Encrypt, Super: like.Super,
 		Mapping: like.Mapping, MaxConnections: like.MaxConnections, MaxConnectionsPerIP: like.MaxConnectionsPerIP,
 	}, s)
 	if err != nil {
@@ -84,7 +85,7 @@ func (p *Plane) tryCreate(ctx context.Context, c Cluster) (Cluster, error) {
 	}
 	settings := c.Settings
 	op := Operation{
-		Format: formatManaged, Number: 1, Cluster: c.Name, ID: uuid.NewString(), Type: string(Create), Request: Request{Kind: Create},
+		Format: spec.FormatManaged, Number: 1, Cluster: c.Name, ID: uuid.NewString(), Type: string(Create), Request: Request{Kind: Create},
 		State: Running, Began: c.Created, Before: &settings, After: &settings,
 	}
 	if op.Steps, err = p.plan(ctx, c, c, op.Request); err != nil {

@@ -49,8 +49,8 @@
 //	C15 A mend changes a spec only while no operation is under way: it compares the cluster's record too.
 //	C16 One process at a time does operations; the others wait for PlaneKey (control/lead). What the former one was at is gone on with (C4).
 //
-// Files: control.go (records, Ensure), managed.go and identity.go (what a cluster is to the API, options), create.go (Create, Delete), listeners.go
-// (which listeners a broker has), placement.go (hosts, and which broker goes where), status.go (reports), operation.go (operations and their
-// records), begin.go (their plans), run.go (the runner), steps.go (what a step does), undo.go (what undoes one), reconcile.go (mending, healing,
-// patches), names.go (certificates). Folders: window, lead.
+// Files: control.go (records, Ensure), types.go (names of control/spec), identity.go (ids, options), create.go (Create, Delete), placement.go
+// (hosts, and specs that are written), status.go (reports), operation.go (records of operations), begin.go (their beginning), run.go (the
+// runner), steps.go (what a step does), undo.go (what a failed one leads to), reconcile.go (mending, healing, patches), names.go
+// (certificates). Folders: spec (what is recorded), place (which node goes where), plan (which steps), window, lead.
 package control

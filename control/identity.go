@@ -1,21 +1,16 @@
 package control
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"millrace/base/kv"
+	"millrace/control/spec"
 	"millrace/engine"
 )
 
@@ -86,22 +81,13 @@ func (p *Plane) With(o Options) *Plane {
 // newID is the id of a cluster that nobody has had, as MSK writes them.
 func newID() string { return uuid.NewString() + "-1" }
 
-// CurrentVersion is what the API calls the version of a cluster: "K" and 13 capital letters and digits, another one after each change of
-// its Settings.
-func CurrentVersion(c Cluster) string {
-	sum := sha256.Sum256([]byte(c.ID + "\x00" + strconv.FormatInt(c.Version, 10)))
-	text := strings.ToUpper(strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 36))
-	const digits = 13 // of the largest number, in base 36
-	return "K" + strings.Repeat("0", digits-len(text)) + text
-}
-
 // identify gives a cluster without an ID the one that it has in Kafka, or a new one with the condition and the write that make it
 // Kafka's too (C10).
 func (p *Plane) identify(ctx context.Context, c *Cluster) (cond []kv.Cond, ops []kv.Op, err error) {
 	if c.ID != "" {
 		return nil, nil, nil
 	}
-	c.Created, c.Version, c.Format = p.clock.Now().UTC(), 1, formatManaged
+	c.Created, c.Version, c.Format = p.clock.Now().UTC(), 1, spec.FormatManaged
 	form := p.options.Identity
 	if form.Key == "" {
 		c.ID = newID()
@@ -120,46 +106,4 @@ func (p *Plane) identify(ctx context.Context, c *Cluster) (cond []kv.Cond, ops [
 		return nil, nil, fmt.Errorf("id of cluster %s: %w", c.Name, err)
 	}
 	return nil, nil, nil
-}
-
-// same says that two records would be written alike.
-func same[T any](a, b T) bool {
-	one, err1 := json.Marshal(a)
-	other, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && bytes.Equal(one, other)
-}
-
-// describe keeps the Settings of a cluster that follows serve's flags, and verbs, as what it is (C13).
-func (c *Cluster) describe() {
-	s := c.Settings
-	if s.Type == "" {
-		s.Type, s.KafkaVersion, s.Monitoring, s.StorageMode = Provisioned, DefaultKafkaVersion, "DEFAULT", "LOCAL"
-	}
-	if s.InTransit == "" || s.Auth != c.Auth {
-		s.InTransit, s.InCluster = inTransit(c.Auth), c.Auth != ""
-	}
-	s.Brokers, s.Auth = c.Brokers, c.Auth
-	c.settle(s)
-}
-
-// DefaultKafkaVersion is that of a cluster that was told none.
-const DefaultKafkaVersion = "3.9.x"
-
-// settle gives the cluster other Settings, and a Version for them if they differ.
-func (c *Cluster) settle(s Settings) {
-	if !same(c.Settings, s) {
-		c.Settings = s
-		c.Version++
-	}
-}
-
-// inTransit says it for logins.
-func inTransit(auth string) string {
-	switch {
-	case auth == "" || auth == LoginPlaintext:
-		return "PLAINTEXT"
-	case offers(auth, LoginPlaintext):
-		return "TLS_PLAINTEXT"
-	}
-	return "TLS"
 }

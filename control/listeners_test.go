@@ -9,6 +9,7 @@ import (
 
 	"millrace/base/kv"
 	"millrace/control"
+	"millrace/control/place"
 	"millrace/engine"
 	"millrace/secure/cert"
 )
@@ -44,7 +45,7 @@ func TestListeners(t *testing.T) {
 		c := described(2)
 		c.Auth, c.Region = auth, "eu-west-1"
 		h.Name, h.Public = "h", public
-		specs, err := c.Place([]engine.Host{h}, nil)
+		specs, err := place.Brokers(c, []engine.Host{h}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"millrace/base/kv"
 	"millrace/control"
+	"millrace/control/place"
 	"millrace/engine"
 )
 
@@ -100,18 +101,18 @@ func TestPlacement(t *testing.T) {
 			before := slices.DeleteFunc(slices.Clone(specs), func(s engine.NodeSpec) bool { return int(s.ID) > n })
 			shuffled := slices.Clone(hosts)
 			rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-			now, err := described(n).Place(shuffled, before)
+			now, err := place.Brokers(described(n), shuffled, before)
 			if err != nil {
 				if unbounded || !errors.Is(err, control.ErrSpec) {
 					t.Fatal(err)
 				}
 				return
 			}
-			again, err := described(n).Place(hosts, before)
+			again, err := place.Brokers(described(n), hosts, before)
 			if err != nil || !reflect.DeepEqual(now, again) {
 				t.Fatalf("another order of hosts: %+v, %v", again, err)
 			}
-			settled, err := described(n).Place(hosts, now)
+			settled, err := place.Brokers(described(n), hosts, now)
 			if err != nil || !reflect.DeepEqual(now, settled) {
 				t.Fatalf("placed again: %+v, %v", settled, err)
 			}
@@ -142,33 +143,33 @@ func TestPlacement(t *testing.T) {
 
 func TestPlacementOnHostsThatComeAndGo(t *testing.T) {
 	h1, h2 := engine.Host{Name: "h1", Address: "10.0.0.1"}, engine.Host{Name: "h2", Address: "10.0.0.2"}
-	two, err := described(2).Place([]engine.Host{h1, h2}, nil)
+	two, err := place.Brokers(described(2), []engine.Host{h1, h2}, nil)
 	must(t, err)
 	if two[0].Host != "h1" || two[1].Host != "h2" || two[1].Listen != "10.0.0.2:9192" || two[1].Metrics != "127.0.0.1:9504" {
 		t.Fatalf("placed at %+v", two)
 	}
-	four, err := described(4).Place([]engine.Host{h1}, two)
+	four, err := place.Brokers(described(4), []engine.Host{h1}, two)
 	must(t, err)
 	if !reflect.DeepEqual(four[1], two[1]) || four[2].Host != "h1" || four[3].Host != "h1" {
 		t.Errorf("without h2: %+v", four)
 	}
 	h2.Address = "10.0.0.9"
-	moved, err := described(2).Place([]engine.Host{h1, h2}, two)
+	moved, err := place.Brokers(described(2), []engine.Host{h1, h2}, two)
 	must(t, err)
 	if moved[1].Host != "h2" || moved[1].Listen != "10.0.0.9:9192" {
 		t.Errorf("h2 has another address: %+v", moved[1])
 	}
 	other := engine.NodeSpec{Cluster: "other", ID: 1, Host: "h1", Listen: "10.0.0.1:9092"}
-	if _, err := described(1).Place([]engine.Host{h1}, []engine.NodeSpec{other}); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "broker 1 of cluster other") {
+	if _, err := place.Brokers(described(1), []engine.Host{h1}, []engine.NodeSpec{other}); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "broker 1 of cluster other") {
 		t.Errorf("an address of another cluster: %v", err)
 	}
 	full := engine.Host{Name: "h1", Address: "10.0.0.1", Ports: engine.Ports{From: 9000, To: 9007}}
-	if _, err := described(2).Place([]engine.Host{full}, nil); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "9000 to 9007 of host h1") {
+	if _, err := place.Brokers(described(2), []engine.Host{full}, nil); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "9000 to 9007 of host h1") {
 		t.Errorf("a full range: %v", err)
 	}
 	local := described(2)
 	local.Listen = "127.0.0.1:9092"
-	if _, err := local.Place([]engine.Host{{Name: "local"}, h2}, nil); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "--advertise") {
+	if _, err := place.Brokers(local, []engine.Host{{Name: "local"}, h2}, nil); !errors.Is(err, control.ErrSpec) || !strings.Contains(err.Error(), "--advertise") {
 		t.Errorf("a host that others cannot reach: %v", err)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"millrace/base/kv"
+	"millrace/control/place"
+	"millrace/control/spec"
 	"millrace/engine"
 )
 
@@ -100,10 +102,10 @@ func (p *Plane) look(ctx context.Context, lost absences) (next time.Duration, er
 // patch begins to start brokers anew that run by another release than their hosts have, in the maintenance window; next is until that
 // opens. A cluster without a window is not patched, nor one that was given a program of its own.
 func (p *Plane) patch(ctx context.Context, c Cluster) (next time.Duration, err error) {
-	if !c.quiet() || c.Settings.Window == "" || c.Binary != "" || p.options.Release == "" || c.Release == p.options.Release {
+	if !quiet(c) || c.Settings.Window == "" || c.Binary != "" || p.options.Release == "" || c.Release == p.options.Release {
 		return lookAgain, nil
 	}
-	if wait := c.Settings.opens(p.clock.Now()); wait > 0 {
+	if wait := opens(c.Settings, p.clock.Now()); wait > 0 {
 		return wait, nil
 	}
 	nodes, err := p.HostStates(ctx, c.Name)
@@ -163,14 +165,14 @@ func (p *Plane) mendAll(ctx context.Context, clusters []Cluster) error {
 	lent := slices.Clone(hosts)
 	p.lendPorts(lent)
 	for _, c := range clusters {
-		if !c.quiet() {
+		if !quiet(c) {
 			continue
 		}
 		at := hosts
 		if c.Listen == "" {
 			at = lent
 		}
-		specs, err := c.Place(at, there)
+		specs, err := place.Brokers(c, at, there)
 		if err == nil && len(drift(c, specs, there)) == 0 {
 			continue
 		}
@@ -184,7 +186,7 @@ func (p *Plane) mendAll(ctx context.Context, clusters []Cluster) error {
 // mend brings the specs of a cluster to what its record says, where no operation is under way (C15), and tells.
 func (p *Plane) mend(ctx context.Context, name string) error {
 	c, rev, err := p.read(ctx, name)
-	if errors.Is(err, ErrNoCluster) || err == nil && !c.quiet() {
+	if errors.Is(err, ErrNoCluster) || err == nil && !quiet(c) {
 		return nil
 	}
 	if err != nil {
@@ -229,13 +231,13 @@ func (p *Plane) mend(ctx context.Context, name string) error {
 }
 
 // quiet says that the cluster's record is all that says what its brokers shall be.
-func (c Cluster) quiet() bool {
+func quiet(c Cluster) bool {
 	return c.Operation == 0 && (c.Phase == Active || c.Phase == "") && (c.Wanted == 0 || c.Wanted == c.Brokers) && c.WantedAuth == ""
 }
 
 // drift is how the specs that are there differ from those that there shall be.
 func drift(c Cluster, specs, there []engine.NodeSpec) (all []Fault) {
-	tell := func(code string, s engine.NodeSpec) { all = append(all, Fault{code, s.Key()}) }
+	tell := func(code string, s engine.NodeSpec) { all = append(all, Fault{Code: code, Message: s.Key()}) }
 	wanted := map[string]bool{}
 	for _, s := range specs {
 		wanted[s.Key()] = true
@@ -245,7 +247,7 @@ func drift(c Cluster, specs, there []engine.NodeSpec) (all []Fault) {
 			continue
 		}
 		s.Round, s.Binary = there[i].Round, there[i].Binary // of the last operation
-		if !same(s, there[i]) {
+		if !spec.Same(s, there[i]) {
 			tell("SpecChanged", s)
 		}
 	}
@@ -323,11 +325,11 @@ func (p *Plane) healCluster(ctx context.Context, c Cluster, ids []int32, hosts [
 		}
 		return nil
 	case c.Log != "object":
-		return p.blame(ctx, c.Name, Fault{faultLost, "no agent looks after host " + who + "; the logs of its brokers are on its disk, so they cannot be placed elsewhere"})
+		return p.blame(ctx, c.Name, Fault{Code: faultLost, Message: "no agent looks after host " + who + "; the logs of its brokers are on its disk, so they cannot be placed elsewhere"})
 	}
 	err := p.rehomes(ctx, c, ids)
 	if errors.Is(err, ErrSpec) {
-		return p.blame(ctx, c.Name, Fault{faultNoPlace, fmt.Sprintf("no agent looks after host %s, and its brokers find no place elsewhere: %v", who, err)})
+		return p.blame(ctx, c.Name, Fault{Code: faultNoPlace, Message: fmt.Sprintf("no agent looks after host %s, and its brokers find no place elsewhere: %v", who, err)})
 	}
 	if err != nil {
 		return err
@@ -406,7 +408,7 @@ func (p *Plane) heirs(ctx context.Context, c Cluster, ids []int32) (old, heirs [
 	if int(slices.MaxFunc(old, func(a, b engine.NodeSpec) int { return int(a.ID - b.ID) }).ID) > c.Brokers {
 		c.Brokers = MaxBrokers
 	}
-	placed, err := c.Place(hosts, there)
+	placed, err := place.Brokers(c, hosts, there)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -415,7 +417,7 @@ func (p *Plane) heirs(ctx context.Context, c Cluster, ids []int32) (old, heirs [
 		h := hosts[slices.IndexFunc(hosts, func(h engine.Host) bool { return h.Name == s.Host })]
 		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory, s.Limits = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory, o.Limits
 		s.Format, s.Auth, s.Secure = o.Format, o.Auth, o.Secure // an operation may be changing them
-		if s.Listeners, err = listeners(s.Auth, s.Listen, c.publicOf(h)); err != nil {
+		if s.Listeners, err = spec.Listeners(s.Auth, s.Listen, c.PublicOf(h)); err != nil {
 			return nil, nil, err
 		}
 		heirs = append(heirs, s)
@@ -456,7 +458,7 @@ func (p *Plane) rehome(ctx context.Context, c Cluster, ids []int32) error {
 				return fmt.Errorf("read node %s: %w", o.Key(), err)
 			}
 			now, err := engine.Decode[engine.NodeSpec](item.Value)
-			if changed = err != nil || !same(now, o); changed {
+			if changed = err != nil || !spec.Same(now, o); changed {
 				break
 			}
 			cond = append(cond, kv.ModRevEquals(o.Key(), item.ModRev), kv.KeyMissing(heirs[i].Key()), kv.KeyMissing(engine.Host{Name: o.Host}.Key()))

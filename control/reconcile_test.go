@@ -11,6 +11,7 @@ import (
 
 	"millrace/base/kv"
 	"millrace/control"
+	"millrace/control/place"
 	"millrace/engine"
 )
 
@@ -348,7 +349,7 @@ func TestWhatIsLeftOnAHostThatIsSlow(t *testing.T) {
 	})
 	left := engine.NodeSpec{Cluster: "c", ID: 1, Host: "h1", Listen: "10.0.0.1:9092", Moved: true}
 	hosts := []engine.Host{{Name: "h1", Address: "10.0.0.1"}, {Name: "h2", Address: "10.0.0.2"}}
-	specs, err := described(1).Place(hosts, []engine.NodeSpec{left})
+	specs, err := place.Brokers(described(1), hosts, []engine.NodeSpec{left})
 	if err != nil || len(specs) != 1 || specs[0].Host != "h2" {
 		t.Errorf("placed at %+v, %v", specs, err)
 	}

@@ -160,7 +160,7 @@ func (p *Plane) awaken(ctx context.Context, c Cluster, rev int64) (wait time.Dur
 	if err != nil || op.State != Pending {
 		return 0, err
 	}
-	if wait := c.Settings.opens(p.clock.Now()); wait > 0 {
+	if wait := opens(c.Settings, p.clock.Now()); wait > 0 {
 		return wait, nil
 	}
 	op.State, c.Phase = Running, phaseOf(op.Request.Kind)
@@ -324,12 +324,12 @@ func (r *run) outcome(c Cluster) (Cluster, error) {
 			return c, err
 		}
 		after.Settings = c.Settings
-		after.settle(*r.op.After)
+		after.Settle(*r.op.After)
 		after.WantedAuth = ""
 		return after, nil
 	}
 	if c.ID != "" {
-		c.describe()
+		c.Describe()
 	}
 	return c, nil
 }

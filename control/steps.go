@@ -7,72 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"millrace/base/kv"
+	"millrace/control/spec"
 	"millrace/engine"
 )
-
-// Action is what a step does with its brokers.
-type Action string
-
-// The actions. Each may be done twice (C4).
-const (
-	actStart   Action = "START"   // makes their specs and waits until they serve
-	actRestart Action = "RESTART" // stops each in good order and starts it again, with the operation's program
-	actEven    Action = "EVEN"    // waits until the leaders are evened out over all brokers
-	actDrain   Action = "DRAIN"   // tells them to hand over, and waits until they own nothing
-	actStop    Action = "STOP"    // stops them, and makes sure that they own nothing
-	actRemove  Action = "REMOVE"  // deletes their data and their specs
-
-	actConfigure Action = "CONFIGURE" // brings a configuration to the cluster
-	actRecord    Action = "RECORD"    // nothing: what changes is only kept
-	actErase     Action = "ERASE"     // stops them, whatever they own, and deletes their data
-	actPurge     Action = "PURGE"     // deletes what the cluster keeps in the object store
-	actHalt      Action = "HALT"      // tells them to stop, and does not wait
-	actReplace   Action = "REPLACE"   // places those of lost hosts elsewhere, and waits until they serve
-)
-
-// name says it for people.
-func (a Action) name(brokers []int32) string {
-	ids := make([]string, len(brokers))
-	for i, id := range brokers {
-		ids[i] = strconv.Itoa(int(id))
-	}
-	who := "broker " + strings.Join(ids, ", ")
-	if len(ids) > 1 {
-		who = "brokers " + strings.Join(ids, ", ")
-	}
-	switch a {
-	case actStart:
-		return "start " + who
-	case actRestart:
-		return "restart " + who
-	case actEven:
-		return "even out the leaders"
-	case actDrain:
-		return "move partitions away from " + who
-	case actStop:
-		return "stop " + who
-	case actRemove:
-		return "delete what is left of " + who
-	case actConfigure:
-		return "apply the configuration"
-	case actRecord:
-		return "change the settings"
-	case actErase:
-		return "stop all brokers and delete their data"
-	case actPurge:
-		return "delete what is in the object store"
-	case actHalt:
-		return "stop " + who
-	case actReplace:
-		return "place elsewhere " + who
-	}
-	return strings.ToLower(string(a)) + " " + who
-}
 
 // Patience of steps.
 const (
@@ -83,29 +24,29 @@ const (
 // do does one step.
 func (r *run) do(ctx context.Context) error {
 	switch r.step.Action {
-	case actStart:
+	case spec.ActStart:
 		return r.start(ctx)
-	case actRestart:
+	case spec.ActRestart:
 		return r.restart(ctx)
-	case actEven:
+	case spec.ActEven:
 		return r.even(ctx)
-	case actDrain:
+	case spec.ActDrain:
 		return r.drain(ctx)
-	case actStop:
+	case spec.ActStop:
 		return r.halt(ctx)
-	case actRemove:
+	case spec.ActRemove:
 		return r.remove(ctx)
-	case actConfigure:
+	case spec.ActConfigure:
 		return r.configure(ctx)
-	case actRecord:
+	case spec.ActRecord:
 		return nil
-	case actErase:
+	case spec.ActErase:
 		return r.erase(ctx)
-	case actPurge:
+	case spec.ActPurge:
 		return r.purge(ctx)
-	case actHalt:
+	case spec.ActHalt:
 		return r.each(ctx, func(s *engine.NodeSpec) { s.Stopped = true })
-	case actReplace:
+	case spec.ActReplace:
 		return r.replace(ctx)
 	}
 	return fmt.Errorf("%w: this version does not know the action %q", errRefused, r.step.Action)
@@ -258,7 +199,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 	}
 	public := make(map[string]string, len(hosts))
 	for _, h := range hosts {
-		public[h.Name] = c.publicOf(h)
+		public[h.Name] = c.PublicOf(h)
 	}
 	auth, round := cmp.Or(r.step.Auth, c.Auth), r.op.Number
 	if r.step.First {
@@ -268,7 +209,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 		round |= backPass
 	}
 	changed := r.each(ctx, func(s *engine.NodeSpec) {
-		all, fault := listeners(auth, s.Listen, public[s.Host])
+		all, fault := spec.Listeners(auth, s.Listen, public[s.Host])
 		if fault != nil {
 			err = fmt.Errorf("%w: %w", errRefused, fault)
 			return
@@ -276,11 +217,11 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory, s.Limits = round, auth, all, c.Binary, c.Memory, c.Limits
 		if c.Listen == "" {
 			s.Metrics = ""
-			if c.shows() {
-				s.Metrics, err = above(s.Listen, portMetrics)
+			if c.Shows() {
+				s.Metrics, err = spec.Above(s.Listen, spec.PortMetrics)
 			}
 		}
-		s.Secure = c.secureOf(auth)
+		s.Secure = c.SecureOf(auth)
 		// Where nobody could log in before, nobody is refused until all can.
 		s.Secure.Authorize = s.Secure.Authorize && (!r.step.First || Authorizes(r.cluster.Auth))
 		if s.Format = engine.First; s.Auth != "" || s.Secure != (engine.Secure{}) {

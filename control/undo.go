@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"millrace/control/plan"
 )
 
 // refusal ends an operation as Failed. It is errRefused.
@@ -80,38 +82,12 @@ func (r *run) undo(failed int, cause error) {
 	if r.step.Back {
 		return // the others may be undone all the same
 	}
-	var back steps
-	switch r.op.Request.Kind {
-	case Create:
-		back.add(actHalt, r.step.Brokers...)
-	case Update:
-		for _, s := range slices.Backward(r.op.Steps[:failed+1]) {
-			r.undoStep(&back, s)
-		}
-	}
-	for i := range back {
-		back[i].Back = true
-	}
+	back := plan.Undo(r.op, failed)
 	for i := failed + 1; i < len(r.op.Steps); i++ {
 		r.op.Steps[i].State = Failed
 	}
 	r.op.Steps = append(slices.Clone(r.op.Steps), back...)
 	r.step = &r.op.Steps[failed]
-}
-
-func (r *run) undoStep(back *steps, s Step) {
-	switch s.Action {
-	case actStart:
-		back.scale(int(s.Brokers[len(s.Brokers)-1]), int(s.Brokers[0])-1)
-	case actConfigure:
-		back.add(actConfigure)
-	case actRestart:
-		auth, first := "", false
-		if i := slices.IndexFunc(r.op.Steps, func(s Step) bool { return s.Action == actRestart && s.First }); i >= 0 && !s.First {
-			auth, first = r.op.Steps[i].Auth, true // of the pass before
-		}
-		back.restart(s.Brokers, 1, auth, first)
-	}
 }
 
 // configure brings the configuration of the Settings to the cluster.

@@ -1,7 +1,12 @@
-package control
+package spec
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -100,4 +105,55 @@ type Managed struct {
 type Fault struct {
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
+}
+
+// CurrentVersion is what the API calls the version of a cluster: "K" and 13 capital letters and digits, another one after each change of
+// its Settings.
+func CurrentVersion(c Cluster) string {
+	sum := sha256.Sum256([]byte(c.ID + "\x00" + strconv.FormatInt(c.Version, 10)))
+	text := strings.ToUpper(strconv.FormatUint(binary.BigEndian.Uint64(sum[:]), 36))
+	const digits = 13 // of the largest number, in base 36
+	return "K" + strings.Repeat("0", digits-len(text)) + text
+}
+
+// Same says that two records would be written alike.
+func Same[T any](a, b T) bool {
+	one, err1 := json.Marshal(a)
+	other, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(one, other)
+}
+
+// Describe keeps the Settings of a cluster that follows serve's flags, and verbs, as what it is (C13).
+func (c *Cluster) Describe() {
+	s := c.Settings
+	if s.Type == "" {
+		s.Type, s.KafkaVersion, s.Monitoring, s.StorageMode = Provisioned, DefaultKafkaVersion, "DEFAULT", "LOCAL"
+	}
+	if s.InTransit == "" || s.Auth != c.Auth {
+		s.InTransit, s.InCluster = inTransit(c.Auth), c.Auth != ""
+	}
+	s.Brokers, s.Auth = c.Brokers, c.Auth
+	c.Settle(s)
+}
+
+// DefaultKafkaVersion is that of a cluster that was told none.
+const DefaultKafkaVersion = "3.9.x"
+
+// Settle gives the cluster other Settings, and a Version for them if they differ.
+func (c *Cluster) Settle(s Settings) {
+	if !Same(c.Settings, s) {
+		c.Settings = s
+		c.Version++
+	}
+}
+
+// inTransit says it for logins.
+func inTransit(auth string) string {
+	switch {
+	case auth == "" || auth == LoginPlaintext:
+		return "PLAINTEXT"
+	case Offers(auth, LoginPlaintext):
+		return "TLS_PLAINTEXT"
+	}
+	return "TLS"
 }

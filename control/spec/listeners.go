@@ -1,4 +1,4 @@
-package control
+package spec
 
 import (
 	"fmt"
@@ -30,7 +30,7 @@ func logins() []string {
 
 // Ports of a broker's listeners, above that of PLAINTEXT. A public listener is at another address, publicStep above.
 const (
-	portMetrics  = 1 // not a listener of Kafka's; of clusters whose ports are of a host's range
+	PortMetrics  = 1 // not a listener of Kafka's; of clusters whose ports are of a host's range
 	portTLS      = 2
 	portInternal = 3
 	portScram    = 4
@@ -55,28 +55,28 @@ func joinLogins(asked []string) string {
 	return strings.Join(slices.DeleteFunc(logins(), func(l string) bool { return !slices.Contains(asked, l) }), ",")
 }
 
-// union is every login of either.
-func union(a, b string) string {
+// Union is every login of either.
+func Union(a, b string) string {
 	return joinLogins(append(strings.Split(a, ","), strings.Split(b, ",")...))
 }
 
-// offers says whether a form of ParseAuth, or "" for a cluster that was never told, has a login.
-func offers(auth, login string) bool {
+// Offers says whether a form of ParseAuth, or "" for a cluster that was never told, has a login.
+func Offers(auth, login string) bool {
 	return slices.Contains(strings.Split(auth, ","), login) || auth == "" && login == LoginPlaintext
 }
 
 // Anonymous says whether somebody may come in without showing who they are.
-func Anonymous(auth string) bool { return offers(auth, LoginPlaintext) || offers(auth, LoginTLS) }
+func Anonymous(auth string) bool { return Offers(auth, LoginPlaintext) || Offers(auth, LoginTLS) }
 
 // Authorizes says whether a cluster with these logins asks what somebody may do: where nobody can show who they are there is
 // nothing to ask.
 func Authorizes(auth string) bool {
-	return offers(auth, LoginMTLS) || offers(auth, LoginScram) || offers(auth, LoginIAM)
+	return Offers(auth, LoginMTLS) || Offers(auth, LoginScram) || Offers(auth, LoginIAM)
 }
 
-// listeners are those of a broker whose numbering begins at base, host:port; none for a cluster that was never told. public is the
+// Listeners are those of a broker whose numbering begins at base, host:port; none for a cluster that was never told. public is the
 // host of the public ones, which all ask for a login; "": there are none. The first one is what a broker that knows of one only is told.
-func listeners(auth, base, public string) ([]engine.Listener, error) {
+func Listeners(auth, base, public string) ([]engine.Listener, error) {
 	if auth == "" {
 		return nil, nil
 	}
@@ -84,14 +84,14 @@ func listeners(auth, base, public string) ([]engine.Listener, error) {
 	add := func(name string, step int, l engine.Listener) error {
 		var err error
 		l.Name = name
-		if l.Address, err = above(base, step); err != nil {
+		if l.Address, err = Above(base, step); err != nil {
 			return err
 		}
 		all = append(all, l)
 		if public == "" || l.Anonymous() || name == engine.Internal {
 			return nil
 		}
-		at, err := above(base, publicStep+step)
+		at, err := Above(base, publicStep+step)
 		if err != nil {
 			return err
 		}
@@ -101,17 +101,17 @@ func listeners(auth, base, public string) ([]engine.Listener, error) {
 		return err
 	}
 	var faults []error
-	if offers(auth, LoginPlaintext) {
+	if Offers(auth, LoginPlaintext) {
 		faults = append(faults, add(engine.Client, 0, engine.Listener{}))
 	}
-	if offers(auth, LoginTLS) || offers(auth, LoginMTLS) {
+	if Offers(auth, LoginTLS) || Offers(auth, LoginMTLS) {
 		faults = append(faults, add(engine.ClientTLS, portTLS, engine.Listener{TLS: true, ClientCert: clientCert(auth)}))
 	}
-	if offers(auth, LoginScram) {
+	if Offers(auth, LoginScram) {
 		l := engine.Listener{TLS: true, Mechanisms: []identity.Mechanism{identity.ScramSHA512, identity.ScramSHA256}}
 		faults = append(faults, add(engine.ClientScram, portScram, l))
 	}
-	if offers(auth, LoginIAM) {
+	if Offers(auth, LoginIAM) {
 		l := engine.Listener{TLS: true, Mechanisms: []identity.Mechanism{identity.MSKIAM, identity.OAuthBearer}}
 		faults = append(faults, add(engine.ClientIAM, portIAM, l))
 	}
@@ -126,16 +126,16 @@ func listeners(auth, base, public string) ([]engine.Listener, error) {
 
 func clientCert(auth string) string {
 	switch {
-	case !offers(auth, LoginMTLS):
+	case !Offers(auth, LoginMTLS):
 		return engine.CertNone
-	case offers(auth, LoginTLS):
+	case Offers(auth, LoginTLS):
 		return engine.CertWant
 	}
 	return engine.CertNeed
 }
 
-// above is a host:port some ports above another.
-func above(base string, step int) (string, error) {
+// Above is a host:port some ports above another.
+func Above(base string, step int) (string, error) {
 	host, text, err := net.SplitHostPort(base)
 	if err != nil {
 		return "", fmt.Errorf("%w: listen address %q is not HOST:PORT", ErrSpec, base)
@@ -147,8 +147,8 @@ func above(base string, step int) (string, error) {
 	return net.JoinHostPort(host, strconv.Itoa(port+step)), nil
 }
 
-// secureOf is what a broker with these logins keeps to.
-func (c Cluster) secureOf(auth string) engine.Secure {
+// SecureOf is what a broker with these logins keeps to.
+func (c Cluster) SecureOf(auth string) engine.Secure {
 	s := engine.Secure{Authorize: Authorizes(auth), Encrypt: c.Encrypt}
 	if auth != "" {
 		s.Region, s.Super, s.Mapping = c.Region, c.Super, c.Mapping
