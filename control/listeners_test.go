@@ -50,7 +50,7 @@ func TestListeners(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range specs {
-			if (s.Format == engine.Format) != (auth != "") {
+			if (s.Format == engine.Secured) != (auth != "") {
 				t.Errorf("logins %q: format %d", auth, s.Format)
 			}
 			if s.Secure.Authorize != (strings.Contains(auth, "m")) {

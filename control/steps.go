@@ -225,7 +225,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 		// Where nobody could log in before, nobody is refused until all can.
 		s.Secure.Authorize = s.Secure.Authorize && (!r.step.First || Authorizes(r.cluster.Auth))
 		if s.Format = engine.First; s.Auth != "" || s.Secure != (engine.Secure{}) {
-			s.Format = engine.Format
+			s.Format = engine.Secured
 		}
 	})
 	return errors.Join(err, changed)

@@ -1,7 +1,7 @@
 // Package engine is what the control plane, the agents and the broker engines
 // say to each other: which broker process should run where (NodeSpec), what
 // became of it (NodeStatus), which hosts there are (Host), and what an engine
-// must be able to do (Engine).
+// must be able to do (Engine, Preparer).
 //
 // Flow: an agent writes a Host; the control plane writes a NodeSpec, the agent of that host makes it so
 // with the Engine that the spec names and writes a NodeStatus back. The two are
@@ -22,8 +22,9 @@ import (
 
 // Formats of specs, statuses and hosts.
 const (
-	Format = 2 // the newest that this binary reads; a spec that names listeners has it, so that no agent runs it without them
-	First  = 1 // what everything else is written in
+	Format  = 3 // the newest that this binary reads; a spec of Apache Kafka has it, so that no agent runs it as something else
+	Secured = 2 // of a spec that names listeners, so that no agent runs it without them
+	First   = 1 // what everything else is written in
 )
 
 // ErrNewer: a record was written by a newer version of Millrace.
@@ -35,7 +36,7 @@ type NodeSpec struct {
 	Host    string `json:"host"`    // name of the agent that runs it
 	Cluster string `json:"cluster"` // cluster that it belongs to
 	ID      int32  `json:"id"`      // broker id, from 1
-	Engine  string `json:"engine"`  // which Engine runs it: "express"
+	Engine  string `json:"engine"`  // which Engine runs it: Express or Standard
 	Zone    string `json:"zone"`    // availability zone, shown to clients as the rack
 	Listen  string `json:"listen"`  // host:port by which the listeners are numbered: the PLAINTEXT one's, if there is one
 	Memory  int64  `json:"memory"`  // bytes that the process should stay within; 0: the engine's default
@@ -55,6 +56,15 @@ type NodeSpec struct {
 	Auth      string     `json:"auth,omitempty"` // logins of the cluster that Listeners were made by
 	Secure    Secure     `json:"secure,omitzero"`
 
+	// What follows up to Volume is for nodes of Apache Kafka (Standard), but for Properties. A spec that has any of it has Format.
+	Role       string  `json:"role,omitempty"`       // "": a broker; or Controller
+	Version    string  `json:"version,omitempty"`    // of Apache Kafka, exact or as MSK names it, "4.1.x": the engine says which patch that is
+	ClusterID  string  `json:"cluster_id,omitempty"` // Kafka's own id of the cluster, that the node's storage is formatted with
+	Voters     []Voter `json:"voters,omitempty"`     // controllers of the quorum, the node among them if it is one
+	Properties string  `json:"properties,omitempty"` // lines "key=value": what the cluster's configuration revision has the node started with
+	Heap       int64   `json:"heap,omitempty"`       // bytes, of the Java machine; Memory bounds the whole process. 0: the engine's default
+	Volume     int64   `json:"volume,omitempty"`     // bytes that the node's data may have; 0: nobody watches it
+
 	Binary string `json:"binary,omitempty"` // path of the program to run; "": the agent's own
 	Round  int64  `json:"round,omitempty"`  // a process that was started for an earlier round is stopped and started again
 	Drain  bool   `json:"drain,omitempty"`  // the node takes no partitions, and hands over those that it has
@@ -71,6 +81,17 @@ type Secure struct {
 	Region    string `json:"region,omitempty"`            // AWS region of the cluster, which IAM logins are bound to
 	Super     string `json:"super_users,omitempty"`       // principals who may do everything, "User:admin;User:other"
 	Mapping   string `json:"principal_mapping,omitempty"` // of names in certificates to principals; "": the whole name
+}
+
+// Least is the format that the spec must be written in: no agent may read it that would leave out what it asks for.
+func (s NodeSpec) Least() int {
+	switch {
+	case s.Engine == Standard, s.Role != "", s.Version != "", s.ClusterID != "", len(s.Voters) > 0, s.Properties != "", s.Heap != 0, s.Volume != 0:
+		return Format
+	case s.Auth != "", len(s.Listeners) > 0, s.Secure != Secure{}:
+		return Secured
+	}
+	return First
 }
 
 // NodeState is how far a node has come.
@@ -146,6 +167,15 @@ func Decode[T Record](b []byte) (T, error) {
 		return v, fmt.Errorf("node record: %w", err)
 	}
 	return v, nil
+}
+
+// Preparer is an Engine that has to do something before a process of its can be started, such as to get the program. The agent calls
+// Prepare before each start of a process, never while one runs.
+type Preparer interface {
+	// Prepare makes ready what Command's program needs on this host. It may take minutes the first time and nothing at all after that;
+	// ctx bounds it. tell is called with each new stage, in words for people, and does not block for long. What was done halfway by a
+	// Prepare that was cut off is found by the next one, and redone.
+	Prepare(ctx context.Context, spec NodeSpec, tell func(stage string)) error
 }
 
 // Engine runs nodes of one kind. Implementations are safe for concurrent use.

@@ -49,7 +49,7 @@ func TestSpecWithListenersIsRefused(t *testing.T) {
 	if _, err := engine.Decode[engine.NodeSpec](b); !errors.Is(err, engine.ErrNewer) {
 		t.Error(err)
 	}
-	if engine.First >= engine.Format {
+	if engine.First >= engine.Secured || engine.Secured >= engine.Format {
 		t.Error("a spec with listeners has the format of one without")
 	}
 }
