@@ -18,11 +18,12 @@ import (
 func leader(t *testing.T, store kv.KV, host engine.Host, waits *[]string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	plane := managedPlane(store)
 	done := make(chan error, 1)
 	go func() {
 		l := lead.Leader{Key: control.PlaneKey, Host: host, Standby: func(o engine.Host) { *waits = append(*waits, host.Name+" for "+o.Name) }}
-		done <- lead.Run(ctx, l, lead.World{KV: store, Clock: clockNow(), Log: silent()}, plane.Run)
+		done <- lead.Run(ctx, l, lead.World{KV: store, Clock: clockNow(), Log: silent()}, func(ctx context.Context, fenced kv.KV) error {
+			return managedPlane(fenced).Run(ctx)
+		})
 	}()
 	synctest.Wait()
 	return func() {
