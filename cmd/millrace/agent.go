@@ -220,7 +220,7 @@ func hostStatus(host *agent.Agent) *http.ServeMux {
 					n.Spec.ID, n.Spec.Cluster, strings.ToLower(string(n.Status.State)), n.Status.Message), ": "))
 			}
 		}
-		writeReadiness(w, reasons)
+		writeReadiness(w, reasons, nil)
 	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(hostMetrics{host})

@@ -32,7 +32,7 @@ func (i *installation) serveAPI(ctx context.Context, l net.Listener, aws *awsdoo
 		return serve(ctx, l, services.Before(aws, api))
 	}
 	health := http.NewServeMux()
-	handleHealth(health, i.plane, i.clusterName())
+	handleHealth(health, i.plane, i.clusterName(), i.leading)
 	health.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, `{"error":"this API is served over TLS; use https://"}`, http.StatusForbidden)
 	})

@@ -305,7 +305,7 @@ func serveGatewayHealth(ctx context.Context, address string, g *gateway.Gateway,
 		if err := g.Ready(); err != nil {
 			reasons = append(reasons, err.Error())
 		}
-		writeReadiness(w, reasons)
+		writeReadiness(w, reasons, nil)
 	})
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,

@@ -23,7 +23,6 @@ import (
 	"millrace/base/proc"
 	"millrace/cmd/api"
 	"millrace/cmd/purge"
-	"millrace/control"
 	"millrace/engine"
 	"millrace/express/node"
 	"millrace/secure/cert"
@@ -38,7 +37,6 @@ type hostConfig struct {
 	data      string // absolute
 	etcd      etcdConfig
 	store     string // URL; empty: as the control plane says
-	plane     bool   // the control plane runs here too
 	public    string // address of the brokers' public listeners; empty: they have none
 	kms       string // URL; empty: a key ring below data
 	guarded   bool   // only brokers that ask who comes, unless on loopback
@@ -126,11 +124,7 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 		Store: cfg.store, FS: files, Verify: checkProgram,
 	}
 	host := engine.Host{Name: cfg.name, Zone: cfg.zone, Address: cfg.advertise, Public: cfg.public, Ports: cfg.ports, Version: version, Holder: holder, Boot: boot}
-	also := ""
-	if cfg.plane {
-		also = control.PlaneKey
-	}
-	a := agent.New(agent.Config{Host: host, Also: also, LogDir: logs}, agent.World{
+	a := agent.New(agent.Config{Host: host, LogDir: logs}, agent.World{
 		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{"express": express},
 		Purge: func(ctx context.Context, s engine.NodeSpec) error {
 			url := cmp.Or(cfg.store, s.Store)

@@ -132,7 +132,7 @@ type guard struct {
 }
 
 // openGuard opens keys and the certificate authority, and makes them at the first start.
-func openGuard(ctx context.Context, cfg serveConfig, plane *control.Plane, store kv.KV, files disk.FS, log *slog.Logger) (_ *guard, err error) {
+func openGuard(ctx context.Context, cfg serveConfig, allow cert.Allow, store kv.KV, files disk.FS, log *slog.Logger) (_ *guard, err error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g := &guard{running: running, stop: stop, store: store, log: log, files: files, trails: trailDir(cfg.data), shipTo: cfg.login.ship, api: cfg.login.secure || control.Authorizes(cfg.login.auth), region: cfg.login.region}
 	defer func() {
@@ -141,6 +141,9 @@ func openGuard(ctx context.Context, cfg serveConfig, plane *control.Plane, store
 		}
 	}()
 	if g.ring, err = openRing(ctx, "serve on "+cfg.name, cfg.login.kms, cfg.data, true, store, files, log); err != nil {
+		if cfg.login.kms == "" {
+			err = fmt.Errorf("the keys of this installation are wrapped by a KMS that this host does not have: give --kms, the same to every serve: %w", err)
+		}
 		return nil, err
 	}
 	if g.trail, err = openTrail(ctx, "serve-"+cfg.name, cfg.data, store, g.ring, files, log); err != nil {
@@ -154,7 +157,7 @@ func openGuard(ctx context.Context, cfg serveConfig, plane *control.Plane, store
 	if g.ca, err = cert.OpenAuthority(ctx, cert.AuthorityConfig{Given: given}, g.ring, world); err != nil {
 		return nil, err
 	}
-	g.signer = cert.NewSigner(g.ca, plane.Names(cfg.listen), world)
+	g.signer = cert.NewSigner(g.ca, allow, world)
 	if g.keeper, err = newKeeper(cert.Serve(cfg.name), cfg.data, cert.Rules{}, world, cfg.listen); err != nil {
 		return nil, err
 	}

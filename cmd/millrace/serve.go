@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -63,7 +64,14 @@ With --brokers N, broker k listens 100*(k-1) ports above the first one, and they
 are spread over three zones. Started again with another N, the cluster grows at
 once, or shrinks when the brokers that leave have handed over what they have.
 "millrace cluster scale" does the same without a stop. A broker that dies or
-hangs is started again.`,
+hangs is started again.
+
+With --etcd, serve may run on several hosts (--name, and the same --kms for all). One of
+them leads: it carries out operations and mends what breaks. The others answer the API
+just as well, run brokers of their own, and one of them leads when the first is gone.
+/readyz and the log say who leads. The default cluster, the object store and the ports
+of further clusters are as the first one said that was started; what another is told of
+them counts for none.`,
 		Example: `  millrace serve
   millrace serve --brokers 3
   millrace serve --data /var/lib/millrace --kafka 127.0.0.1:19092 --listen 127.0.0.1:18480`,
@@ -179,7 +187,7 @@ func (c *serveConfig) host() hostConfig {
 	if err != nil {
 		address = c.advertise // validate has said so
 	}
-	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, plane: true, public: c.login.public, kms: c.login.kms}
+	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, public: c.login.public, kms: c.login.kms}
 }
 
 // cluster is the default cluster as the flags describe it; 0 brokers stand for 1.
@@ -256,8 +264,8 @@ func (a *app) serveLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(a.Out, nil))
 }
 
-// handleHealth answers /healthz and /readyz from what the agents report.
-func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string) {
+// handleHealth answers /healthz and /readyz from what the agents report, and says who leads.
+func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string, who *leading) {
 	readiness := func(r *http.Request) control.Readiness {
 		if cluster == "" {
 			return control.Readiness{Ready: true}
@@ -278,16 +286,18 @@ func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string) {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		writeReadiness(w, readiness(r).Reasons)
+		writeReadiness(w, readiness(r).Reasons, who.shown())
 	})
 }
 
-// writeReadiness answers /readyz: ready where there is no reason not to be.
-func writeReadiness(w http.ResponseWriter, reasons []string) {
+// writeReadiness answers /readyz: ready where there is no reason not to be; more is what else there is to say, nil: nothing.
+func writeReadiness(w http.ResponseWriter, reasons []string, more map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	if len(reasons) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	// The client is gone where this fails.
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)})
+	answer := map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)}
+	maps.Copy(answer, more)
+	_ = json.NewEncoder(w).Encode(answer)
 }

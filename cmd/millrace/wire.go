@@ -20,7 +20,6 @@ import (
 	"millrace/base/life"
 	"millrace/base/object"
 	"millrace/cmd/services"
-	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/secure/keys"
@@ -81,7 +80,10 @@ type installation struct {
 	agent    *agent.Agent
 	shown    *agentTLS
 	guard    *guard
-	cluster  control.Cluster // the default one, as it was found or made; the zero value: there is none
+	self     engine.Host
+	holder   string // of the data directory
+	home     home   // what all that serve on one etcd have in common
+	leading  *leading
 
 	services *services.Services
 }
@@ -89,7 +91,7 @@ type installation struct {
 // openInstallation starts etcd and makes the default cluster's records. What it
 // started is stopped again where it fails.
 func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slog.Logger) (_ *installation, err error) {
-	i := &installation{cfg: cfg, log: log}
+	i := &installation{cfg: cfg, log: log, leading: newLeading()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.closeStores())
@@ -107,44 +109,30 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 	if i.store, err = cfg.etcd.dial(ctx); err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	if cfg.store == "" {
-		cfg.store = fileScheme + filepath.Join(cfg.data, "store")
-	}
 	i.cfg = cfg
-	if err := tryStore(ctx, cfg.store, fs); err != nil {
+	if err := i.settle(ctx, fs); err != nil {
 		return nil, err
 	}
-	self := cfg.host()
-	if i.agent, i.shown, err = openAgent(ctx, self, i.store, fs, log); err != nil {
-		return nil, err
-	}
-	i.plane = control.New(i.store, engine.Host{Name: self.name, Zone: self.zone, Address: self.advertise, Public: self.public}, clock.System{}, log)
 	if err := i.openGuard(ctx, fs); err != nil {
 		return nil, err
 	}
 	g := i.guard
 	i.services, err = services.New(
-		services.World{Plane: i.plane, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log},
+		services.World{Plane: i.planeOn, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log},
 		services.Config{
-			Region: g.region, Like: i.cfg.cluster(), Ports: i.cfg.ports, Release: version,
+			Region: g.region, Like: i.home.Like, Ports: i.home.Ports, Release: version,
 			Keys: func(cluster string) []string { return []string{keys.Prefix(clusterPurpose(cluster))} },
 		})
 	if err != nil {
 		return nil, err
 	}
 	i.plane = i.services.Plane()
-	if cfg.noCluster {
-		return i, nil
-	}
-	if err := i.ensureCluster(ctx); err != nil {
-		return nil, err
-	}
-	// Said before anything is started; a broker whose address is taken is started when it is free.
-	taken, err := i.portsTaken(ctx, i.cluster)
-	for _, t := range taken {
-		log.Error("address is taken", "err", t)
-	}
-	return i, err
+	return i, nil
+}
+
+// planeOn is the control plane of this host that writes to a store.
+func (i *installation) planeOn(store kv.KV) *control.Plane {
+	return control.New(store, i.self, clock.System{}, i.log)
 }
 
 // openGuard opens users, keys and certificates. Every installation has them: the MSK API is for signed requests, and clusters that it
@@ -157,33 +145,7 @@ func (i *installation) openGuard(ctx context.Context, fs disk.FS) error {
 	i.cfg.login.region = cmp.Or(i.cfg.login.region, old.Region, defaultRegion)
 	cfg := i.cfg // the guard is for what the cluster is already, too; the cluster is told what the flags say
 	cfg.login.secure = cfg.login.secure || old.Encrypt || control.Authorizes(old.Auth) || control.Authorizes(old.WantedAuth)
-	i.guard, err = openGuard(ctx, cfg, i.plane, i.store, fs, i.log)
-	return err
-}
-
-// ensureCluster makes the default cluster's records. How many brokers there are
-// may only be known from what is there.
-func (i *installation) ensureCluster(ctx context.Context) error {
-	asked := i.cfg.cluster()
-	old, err := i.plane.Cluster(ctx, asked.Name)
-	if err != nil && !errors.Is(err, control.ErrNoCluster) {
-		return err
-	}
-	if i.cfg.brokers == 0 && old.Brokers > 0 {
-		asked.Brokers, asked.Memory = old.Brokers, i.cfg.memoryOf(old.Brokers)
-	}
-	if err := i.cfg.collision(asked); err != nil {
-		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
-	}
-	if i.cfg.brokers == 0 {
-		asked.Brokers = 0
-	}
-	if i.cluster, err = i.plane.Ensure(ctx, asked); errors.Is(err, control.ErrSpec) {
-		err = fmt.Errorf("%w: %w", terminal.ErrUsage, err)
-	}
-	if err == nil && asked.Encrypt && !i.cluster.Encrypt { // who asked for it must not think that it is so
-		i.log.Warn("what the cluster keeps is not encrypted, and stays so: it was made without --secure", "cluster", i.cluster.Name)
-	}
+	i.guard, err = openGuard(ctx, cfg, i.names, i.store, fs, i.log)
 	return err
 }
 
@@ -256,11 +218,11 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 	if i.guard != nil {
 		actors = append(actors, i.guard.actors()...)
 	}
-	err := life.Run(ctx, append(append(actors,
-		life.Actor{Name: "agent", Run: i.agent.Run, Grace: time.Minute},
+	err := life.Run(ctx, append(actors,
+		life.Actor{Name: "agent", Run: i.runAgent, Grace: time.Minute},
 		life.Actor{Name: "api", Run: func(ctx context.Context) error {
 			mux := http.NewServeMux()
-			handleHealth(mux, i.plane, cluster)
+			handleHealth(mux, i.plane, cluster, i.leading)
 			i.door().Routes(mux)
 			aws, err := i.services.Handler()
 			if err != nil {
@@ -268,14 +230,14 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 			}
 			return i.serveAPI(ctx, listener, aws, mux)
 		}},
-		life.Actor{Name: "operations", Run: i.plane.Run},
+		life.Actor{Name: "control plane", Run: i.lead, Grace: time.Minute},
 		life.Actor{Name: "greeting", Run: func(ctx context.Context) error {
 			return i.announce(ctx, cluster, func(nodes []control.Node) {
 				i.keepEndpoints(nodes)
 				ready(nodes)
 			})
 		}},
-	), i.services.Actors()...)...)
+	)...)
 	return errors.Join(err, i.closeStores())
 }
 

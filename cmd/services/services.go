@@ -2,7 +2,7 @@
 // answers for them.
 //
 // Flow: New tells the plane (Options) and makes the stores of configurations, secrets and associations -> Handler is the door of kafka, sts and
-// secretsmanager -> Actors run beside the control plane: capacity of serverless clusters, secrets of users.
+// secretsmanager -> Actors are what one process of the installation does at a time: operations, capacity of serverless clusters, secrets of users.
 //
 // It is wiring: no rule of its own. Files: services.go, options.go (what the plane is told), reach.go (the way to clusters' brokers).
 package services
@@ -40,7 +40,7 @@ import (
 
 // World is what an installation has. Everything is needed.
 type World struct {
-	Plane    *control.Plane
+	Plane    func(store kv.KV) *control.Plane // the control plane that writes to a store
 	Store    kv.KV
 	Ring     *keys.Ring // that secrets are sealed with
 	IAM      *iam.Store
@@ -66,6 +66,7 @@ type Config struct {
 type Services struct {
 	world          World
 	plane          *control.Plane
+	told           control.Options
 	region         string
 	quotas         sizes.Quotas
 	configurations *configuration.Store
@@ -79,9 +80,10 @@ func New(w World, c Config) (*Services, error) {
 	if err := c.Quotas.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Services{world: w, plane: w.Plane, region: c.Region, quotas: c.Quotas}
+	s := &Services{world: w, region: c.Region, quotas: c.Quotas}
 	s.configurations = configuration.NewStore(configuration.World{KV: w.Store, Clock: clock.System{}, Users: users{s}, Rules: brokerRules{}})
-	s.plane = w.Plane.With(s.options(c))
+	s.told = s.options(c)
+	s.plane = s.PlaneOn(w.Store)
 	s.secrets = secret.NewStore(secret.World{KV: w.Store, Sealer: w.Ring, Clock: clock.System{}, Random: random})
 	s.associations = access.NewAssociations(access.AssociationsWorld{
 		KV: w.Store, Secrets: s.secrets, Credentials: credentials{s}, Clusters: s.plane, Random: random, Log: w.Log,
@@ -96,10 +98,16 @@ func random(b []byte) { _, _ = rand.Read(b) } // it never fails
 // Plane is the control plane that knows what clusters of the services are like.
 func (s *Services) Plane() *control.Plane { return s.plane }
 
-// Actors are what runs beside the control plane.
-func (s *Services) Actors() []life.Actor {
+// PlaneOn is Plane, but that it writes to another store.
+func (s *Services) PlaneOn(store kv.KV) *control.Plane { return s.world.Plane(store).With(s.told) }
+
+// Actors are what one process of the installation does at a time, the operations of the control plane first. What two must not write is
+// written to store (control/lead); credentials of users are not: they follow from what is kept, whoever sets them.
+func (s *Services) Actors(store kv.KV) []life.Actor {
+	plane := s.PlaneOn(store)
 	return []life.Actor{
-		{Name: "capacity", Run: s.follow},
+		{Name: "operations", Run: plane.Run},
+		{Name: "capacity", Run: func(ctx context.Context) error { return s.follow(ctx, plane, store) }},
 		{Name: "users' secrets", Run: s.associations.Run},
 		{Name: "housekeeping", Run: s.keep},
 	}
@@ -125,13 +133,13 @@ func (s *Services) keep(ctx context.Context) error {
 }
 
 // follow lets the brokers of serverless clusters follow their load until ctx ends.
-func (s *Services) follow(ctx context.Context) error {
+func (s *Services) follow(ctx context.Context, plane *control.Plane, store kv.KV) error {
 	policy, err := capacity.PolicyOf(s.quotas)
 	if err != nil {
 		return err
 	}
 	loop, err := capacity.New(capacity.Config{Policy: policy}, capacity.World{
-		Plane: capacity.Of(s.plane), KV: s.world.Store, Clock: clock.System{}, Log: s.world.Log,
+		Plane: capacity.Of(plane), KV: store, Clock: clock.System{}, Log: s.world.Log,
 	})
 	if err != nil {
 		return err
