@@ -57,6 +57,7 @@ func plan() []room {
 		{"express/replica", "3"},
 		{"express/sharing", "3"},
 		{"control", "3"},
+		{"standard/warden", "3"},
 		{"control/configuration", "3"},
 		{"control/topics", "3"},
 		{"control/sizes", "2"},
