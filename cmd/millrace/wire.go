@@ -224,7 +224,7 @@ func (i *installation) run(ctx context.Context, listener net.Listener, ready fun
 			mux := http.NewServeMux()
 			handleHealth(mux, i.plane, cluster, i.leading)
 			i.door().Routes(mux)
-			aws, err := i.services.Handler()
+			aws, err := i.services.Handler(ctx)
 			if err != nil {
 				return err
 			}

@@ -147,10 +147,14 @@ func (s *Services) follow(ctx context.Context, plane *control.Plane, store kv.KV
 	return loop.Run(ctx)
 }
 
-// Handler answers for the services.
-func (s *Services) Handler() (*door.Handler, error) {
+// Handler answers for the services. The account is that of etcd: the view may not have heard yet of one that was just made.
+func (s *Services) Handler(ctx context.Context) (*door.Handler, error) {
 	w := s.world
-	home := arn.Home{Region: s.region, Account: w.View.Account()}
+	account, err := w.IAM.OpenAccount(ctx)
+	if err != nil {
+		return nil, err
+	}
+	home := arn.Home{Region: s.region, Account: account.ID}
 	rights := access.New(home, access.World{
 		KV: s.world.Store, Clusters: s.plane, Configurations: s.configurations, IAM: w.IAM, Associations: s.associations,
 		Connections: s.connections,

@@ -1,12 +1,18 @@
 package managed
 
 import (
-	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"millrace/test/harness"
 )
@@ -108,20 +114,25 @@ clusters:
     serverless: {clientSubnets: [x]}
 `
 
-// TestApplyIsCarriedOn kills applies that are under way, each a little later; the last finds what is left to do, and nothing was done twice.
+// TestApplyIsCarriedOn kills an apply at each request by which it changes something, before the API has heard of it and after: the next one
+// finds what is left to do, and nothing is done twice.
 func TestApplyIsCarriedOn(t *testing.T) {
 	s := start(t)
-	for round, text := range []string{steady, strings.NewReplacer("brokers: 2", "brokers: 4", "num.partitions: 2", "num.partitions: 3", "a: b", "a: c").Replace(steady)} {
+	for _, text := range []string{steady, strings.NewReplacer("brokers: 2", "brokers: 4", "num.partitions: 2", "num.partitions: 3", "a: b", "a: c").Replace(steady)} {
 		f := file(t, text)
-		kills := 0
-		for _, killed := s.killed(t, f, kills); killed; _, killed = s.killed(t, f, kills) {
-			kills++
+		var planned struct{ Changes []any }
+		out, _ := s.want(t, exitPending, "apply", "-f", f, "--plan", "--output", "json")
+		if err := json.Unmarshal([]byte(out), &planned); err != nil {
+			t.Fatal(err)
 		}
-		if kills < 3 {
-			t.Errorf("round %d: only %d applies were killed", round, kills)
+		for i := range planned.Changes {
+			for _, heard := range []bool{false, true} {
+				if !s.killed(t, f, heard) {
+					t.Fatalf("the apply after %d changes made none", i)
+				}
+			}
 		}
-		s.want(t, exitOK, "apply", "-f", f, "--yes")
-		out, _ := s.want(t, exitOK, "apply", "-f", f, "--plan")
+		out, _ = s.want(t, exitOK, "apply", "-f", f, "--yes")
 		contains(t, out, "Nothing to do")
 	}
 	var operations []struct {
@@ -132,43 +143,50 @@ func TestApplyIsCarriedOn(t *testing.T) {
 	for _, op := range operations {
 		count[op.Type]++
 	}
-	if count["CREATE_CLUSTER"] != 1 || count["INCREASE_BROKER_COUNT"] != 1 {
+	if count["CREATE_CLUSTER"] != 1 || count["INCREASE_BROKER_COUNT"] != 1 || count["UPDATE_CLUSTER_CONFIGURATION"] != 1 {
 		t.Errorf("operations: %v", count)
 	}
 }
 
-// killed starts an apply and kills it as soon as it begins with the change after it has said that it did one, or with the first one where
-// early is even. It returns false where the apply ended by itself.
-func (s site) killed(t *testing.T, f string, early int) (said string, killed bool) {
+// killed runs an apply and kills it at the first request that changes something: when the API has done it, or before it hears of it. It
+// returns false where there was none.
+func (s site) killed(t *testing.T, f string, heard bool) bool {
 	t.Helper()
-	cmd := s.verbCommand(t.Context(), t, "apply", "-f", f, "--yes")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	past := []string{": created", ": changed"}
-	if early%2 == 0 {
-		past = []string{" to create.", " to update.", "create, "}
-	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		said = lines.Text()
-		for _, end := range past {
-			if strings.Contains(said, end) && !killed {
-				killed = true
-				timer := time.AfterFunc(time.Duration(early)*30*time.Millisecond, func() { _ = cmd.Process.Kill() })
-				defer timer.Stop()
-			}
+	var cmd *exec.Cmd
+	var once sync.Once
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		changes := r.Method != http.MethodGet
+		if changes && !heard {
+			once.Do(func() { _ = cmd.Process.Kill() })
+			return
 		}
+		forward(t, s.API, w, r, func() {
+			if changes {
+				once.Do(func() { _ = cmd.Process.Kill() })
+			}
+		})
+	}))
+	defer between.Close()
+	cmd = s.verbCommand(t.Context(), t, "apply", "-f", f, "--yes", "--api", between.URL)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.Exited() && err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	err = cmd.Wait()
-	if cmd.ProcessState.ExitCode() == exitOK || strings.HasPrefix(said, "Nothing to do") {
-		return said, false
+	return !cmd.ProcessState.Exited()
+}
+
+// forward has a request answered by the API at an address. answered is called before the answer is passed on.
+func forward(t *testing.T, to string, w http.ResponseWriter, r *http.Request, answered func()) {
+	out := r.Clone(context.WithoutCancel(r.Context())) // it is carried out, whether its sender lives or not
+	out.URL.Scheme, out.URL.Host, out.RequestURI = "http", to, ""
+	resp, err := http.DefaultTransport.RoundTrip(out)
+	if err != nil {
+		t.Errorf("forward: %v", err)
+		return
 	}
-	if !killed {
-		t.Fatalf("%v; it said last: %s", err, said)
-	}
-	return said, true
+	defer resp.Body.Close()
+	answered()
+	maps.Copy(w.Header(), resp.Header)
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body) // its reader may be dead
 }
