@@ -76,19 +76,19 @@ func (p *planner) create(c *Cluster) {
 }
 
 // asked is the cluster as a request for a new one has it, but for its configuration.
-func (v *Provisioned) asked() *managed.Provisioned {
+func (p *Provisioned) asked() *managed.Provisioned {
 	want := &managed.Provisioned{
-		Nodes:   managed.NodeGroup{InstanceType: v.InstanceType, ClientSubnets: v.ClientSubnets, SecurityGroups: v.SecurityGroups},
-		Brokers: v.Brokers, KafkaVersion: v.KafkaVersion, Monitoring: v.Monitoring,
+		Nodes:   managed.NodeGroup{InstanceType: p.InstanceType, ClientSubnets: p.ClientSubnets, SecurityGroups: p.SecurityGroups},
+		Brokers: p.Brokers, KafkaVersion: p.KafkaVersion, Monitoring: p.Monitoring,
 	}
-	if len(v.Authentication) > 0 {
-		want.Authentication = managed.AuthenticationOf(v.Authentication)
+	if len(p.Authentication) > 0 {
+		want.Authentication = managed.AuthenticationOf(p.Authentication)
 	}
-	if v.Encryption != "" {
-		want.Encryption = &managed.Encryption{Transit: &managed.Transit{ClientBroker: v.Encryption}}
+	if p.Encryption != "" {
+		want.Encryption = &managed.Encryption{Transit: &managed.Transit{ClientBroker: p.Encryption}}
 	}
-	if v.Rebalancing != "" {
-		want.Rebalancing = &managed.Rebalancing{Status: v.Rebalancing}
+	if p.Rebalancing != "" {
+		want.Rebalancing = &managed.Rebalancing{Status: p.Rebalancing}
 	}
 	return want
 }

@@ -59,7 +59,7 @@ const (
 )
 
 // do asks for one operation of the API: in is sent as JSON (nil: no body), out (nil: nobody looks) is filled by the answer.
-func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+func (cl *Client) do(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var body []byte
@@ -69,9 +69,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 			return err
 		}
 	}
-	wait := c.again
+	wait := cl.again
 	for attempt := 1; ; attempt++ {
-		err := c.once(ctx, method, path, body, out)
+		err := cl.once(ctx, method, path, body, out)
 		f, refused := errors.AsType[*Fault](err)
 		// M1: these two say that nothing was done.
 		if !refused || f.Status != http.StatusTooManyRequests && f.Status != http.StatusServiceUnavailable || attempt == attempts {
@@ -84,27 +84,27 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 }
 
-func (c *Client) once(ctx context.Context, method, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.flags.Base()+path, bytes.NewReader(body))
+func (cl *Client) once(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, cl.flags.Base()+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, c.flags.API, err)
+		return fmt.Errorf("%w: --api %q: %w", terminal.ErrUsage, cl.flags.API, err)
 	}
 	if req.URL.Scheme != "https" && !api.Loopback(req.URL.Hostname()) {
-		return fmt.Errorf("%w: --api %s", ErrPlain, c.flags.API)
+		return fmt.Errorf("%w: --api %s", ErrPlain, cl.flags.API)
 	}
 	data := remote.DefaultData()
 	if _, err := remote.FindCredentials(data); err != nil {
 		return fmt.Errorf("%w\n`eval \"$(millrace env --data DIR)\"` sets all of it", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := remote.Send(req, body, data, c.flags.CA)
+	resp, err := remote.Send(req, body, data, cl.flags.CA)
 	if err != nil {
-		return c.flags.Unreached(err)
+		return cl.flags.Unreached(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMost))
 	if err != nil {
-		return c.flags.Unreached(err)
+		return cl.flags.Unreached(err)
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		return faultOf(resp, answer)
@@ -113,7 +113,7 @@ func (c *Client) once(ctx context.Context, method, path string, body []byte, out
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%w at %s as the MSK API does: %w", remote.ErrControl, c.flags.API, err)
+		return fmt.Errorf("%w at %s as the MSK API does: %w", remote.ErrControl, cl.flags.API, err)
 	}
 	return nil
 }
