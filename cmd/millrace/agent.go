@@ -20,6 +20,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/life"
 	"millrace/cmd/api"
+	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/cmd/trails"
 	"millrace/engine"
@@ -67,8 +68,8 @@ its brokers wait for, /metrics is for Prometheus.`,
 	name, _ := os.Hostname() // without one, --name is required
 	name, _, _ = strings.Cut(name, ".")
 	flags := cmd.Flags()
-	flags.StringVar(&cfg.host.etcd.urls, "join", "", "URLs of the etcd cluster that millrace serve uses, separated by commas; required")
-	cfg.host.etcd.tlsFlags(flags)
+	flags.StringVar(&cfg.host.etcd.URLs, "join", "", "URLs of the etcd cluster that millrace serve uses, separated by commas; required")
+	cfg.host.etcd.TLSFlags(flags)
 	flags.StringVar(&cfg.host.name, "name", name, "name of this host, unlike any other's")
 	flags.StringVar(&cfg.host.zone, "zone", "", "availability zone of this host; empty: the host is a zone of its own")
 	flags.StringVar(&cfg.host.advertise, "advertise", "127.0.0.1", "IP or name of this host at which its brokers listen, for clients and the other hosts")
@@ -78,7 +79,7 @@ its brokers wait for, /metrics is for Prometheus.`,
 	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8481", "loopback address of /healthz, /readyz and /metrics")
 	flags.StringVar(&cfg.host.public, "public", "", "IP or name of this host at which its brokers listen in public too, for those who log in")
 	flags.StringVar(&cfg.ship, "audit-ship", "", trails.Usage)
-	kmsFlag(flags, &cfg.host.kms)
+	parts.KMSFlag(flags, &cfg.host.kms)
 	flags.BoolVar(&cfg.secure, "secure", false, "run only brokers that ask everybody who they are; on loopback others, too")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow brokers without login on an address other than loopback")
 	return cmd
@@ -88,13 +89,13 @@ its brokers wait for, /metrics is for Prometheus.`,
 func (c *agentConfig) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.host.etcd.urls == "" {
+	if c.host.etcd.URLs == "" {
 		fault("--join is required: the URLs of the etcd cluster that `millrace serve --etcd` uses")
 	}
-	if strings.HasPrefix(c.host.etcd.urls, "unix:") {
-		fault("--join %q: an embedded etcd is for one host; give millrace serve an etcd cluster with --etcd", c.host.etcd.urls)
+	if strings.HasPrefix(c.host.etcd.URLs, "unix:") {
+		fault("--join %q: an embedded etcd is for one host; give millrace serve an etcd cluster with --etcd", c.host.etcd.URLs)
 	}
-	if err := c.host.etcd.validate("--join"); err != nil {
+	if err := c.host.etcd.Validate("--join"); err != nil {
 		faults = append(faults, err)
 	}
 	if c.host.advertise == "" {
@@ -112,7 +113,7 @@ func (c *agentConfig) validate() error {
 		faults = append(faults, err)
 	}
 	if c.host.store != "" {
-		if err := checkStore(c.host.store); err != nil {
+		if err := parts.CheckStore(c.host.store); err != nil {
 			fault("--store %q: %w", c.host.store, err)
 		}
 	}
@@ -146,7 +147,7 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 	if cfg.host.data, err = filepath.Abs(cfg.host.data); err != nil {
 		return err
 	}
-	if err := cfg.host.etcd.absolute(); err != nil {
+	if err := cfg.host.etcd.Absolute(); err != nil {
 		return err
 	}
 	lock, err := lockData(fs, cfg.host.data)
@@ -154,7 +155,7 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 		return err
 	}
 	defer terminal.CloseInto(&err, lock)
-	defer func() { err = cleanStop(ctx, err) }()
+	defer func() { err = parts.CleanStop(ctx, err) }()
 	if cfg.insecure && !api.Loopback(cfg.host.advertise) {
 		log.Warn("brokers without login may be reached from other hosts", "address", cfg.host.advertise)
 	}
@@ -165,14 +166,14 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 	}
 	defer listener.Close()
 	if cfg.host.store != "" {
-		if err := tryStore(ctx, cfg.host.store, fs); err != nil {
+		if err := parts.TryStore(ctx, cfg.host.store, fs); err != nil {
 			return err
 		}
 	}
-	if err := cfg.host.etcd.reach(ctx, log); err != nil {
+	if err := cfg.host.etcd.Reach(ctx, log); err != nil {
 		return err
 	}
-	store, err := cfg.host.etcd.dial(ctx)
+	store, err := cfg.host.etcd.Dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -190,13 +191,7 @@ func (a *app) agent(ctx context.Context, cfg agentConfig) (err error) {
 	)
 }
 
-// cleanStop is nil for a start that was told to stop while it waited for something.
-func cleanStop(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
+// parts.CleanStop is nil for a start that was told to stop while it waited for something.
 
 // hostStatus answers /healthz, /readyz and /metrics of one host.
 func hostStatus(host *agent.Agent) *http.ServeMux {
@@ -220,7 +215,7 @@ func hostStatus(host *agent.Agent) *http.ServeMux {
 					n.Spec.ID, n.Spec.Cluster, strings.ToLower(string(n.Status.State)), n.Status.Message), ": "))
 			}
 		}
-		writeReadiness(w, reasons, nil)
+		parts.WriteReadiness(w, reasons, nil)
 	})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(hostMetrics{host})

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/cmd/operate"
+	"millrace/cmd/parts"
 	"millrace/cmd/remote"
 	"millrace/cmd/security"
 	"millrace/cmd/terminal"
@@ -82,7 +83,7 @@ The audit trail, of who did what, is shown by "audit log"; "audit verify" checks
 	flags.BoolVar(&cfg.offline, "offline", false, "ask no broker; read from etcd and the store")
 	flags.StringVar(&cfg.data, "data", "", "with --offline: the directory of millrace serve")
 	flags.StringVar(&cfg.etcd, "etcd", "", "with --offline: URLs of an etcd cluster, separated by commas; empty: the one in --data")
-	kmsFlag(flags, &cfg.kms)
+	parts.KMSFlag(flags, &cfg.kms)
 	flags.StringVar(&cfg.store, "store", "", "with --offline: the object store as for millrace serve; empty: the folder in --data")
 	return cmd
 }
@@ -115,7 +116,7 @@ func checkStores(data, etcd, store string) (faults []error) {
 		faults = append(faults, errors.New("give --data, or --etcd and --store"))
 	}
 	if store != "" {
-		if err := checkStore(store); err != nil {
+		if err := parts.CheckStore(store); err != nil {
 			faults = append(faults, fmt.Errorf("--store %q: %w", store, err))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/cmd/operate"
+	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/express/audit"
@@ -26,7 +27,7 @@ func (a *app) auditOffline(ctx context.Context, cfg auditConfig, rate int64, lim
 			return err
 		}
 	}
-	stores, err := openEtcd(ctx, cfg.data, etcdConfig{urls: cfg.etcd}, fs, log)
+	stores, err := openEtcd(ctx, cfg.data, parts.Etcd{URLs: cfg.etcd}, fs, log)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
@@ -36,7 +37,7 @@ type brokerConfig struct {
 	zone    string
 	listen  string
 	data    string
-	etcd    etcdConfig
+	etcd    parts.Etcd
 	store   string
 	metrics string
 	wal     string
@@ -78,8 +79,8 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.zone, "zone", "", "availability zone")
 	flags.StringVar(&cfg.listen, "listen", "", "address of the PLAINTEXT listener, HOST:PORT")
 	flags.StringVar(&cfg.data, "data", "", "directory of the broker's log")
-	flags.StringVar(&cfg.etcd.urls, "etcd", "", "URLs of etcd, separated by commas")
-	cfg.etcd.tlsFlags(flags)
+	flags.StringVar(&cfg.etcd.URLs, "etcd", "", "URLs of etcd, separated by commas")
+	cfg.etcd.TLSFlags(flags)
 	flags.StringVar(&cfg.store, "store", "", "object store, file:///DIR or s3://BUCKET/PREFIX")
 	flags.StringVar(&cfg.metrics, "metrics", "", "address to show metrics at, HOST:PORT; empty: none are shown, and clients are asked for none")
 	flags.StringVar(&cfg.wal, "wal", "file", walUsage)
@@ -93,7 +94,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.StringVar(&cfg.region, "region", defaultRegion, "AWS region that IAM logins are for")
 	flags.StringVar(&cfg.trail, "trail", "", "directory of what is recorded; empty: nothing is")
 	cfg.rights.flags(flags, "")
-	kmsFlag(flags, &cfg.kms)
+	parts.KMSFlag(flags, &cfg.kms)
 	return cmd
 }
 
@@ -138,8 +139,8 @@ func (c *brokerConfig) validate() error {
 	}
 	required("--cluster", c.cluster)
 	required("--data", c.data)
-	required("--etcd", c.etcd.urls)
-	if err := c.etcd.validate("--etcd"); err != nil {
+	required("--etcd", c.etcd.URLs)
+	if err := c.etcd.Validate("--etcd"); err != nil {
 		faults = append(faults, err)
 	}
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
@@ -161,7 +162,7 @@ func (c *brokerConfig) validate() error {
 	if _, _, err := net.SplitHostPort(c.metrics); c.metrics != "" && err != nil {
 		faults = append(faults, fmt.Errorf("--metrics %q: use HOST:PORT", c.metrics))
 	}
-	if err := checkStore(c.store); err != nil {
+	if err := parts.CheckStore(c.store); err != nil {
 		faults = append(faults, fmt.Errorf("--store %q: %w", c.store, err))
 	}
 	if c.wal != string(catalog.LogFile) && c.wal != string(catalog.LogObject) {

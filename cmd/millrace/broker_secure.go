@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,14 +10,12 @@ import (
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/express/node"
 	"millrace/secure/cert"
 )
-
-// random fills b with what nobody can guess.
-func random(b []byte) { _, _ = rand.Read(b) } // it never fails
 
 // holder is who has data keys.
 func (c *brokerConfig) holder() string { return fmt.Sprintf("broker %d of %s", c.id, c.cluster) }
@@ -61,31 +58,31 @@ func (c *brokerConfig) secure(
 	if err != nil {
 		return s, end, err
 	}
-	ring, err := openRing(ctx, c.holder(), c.kms, c.data, false, store, files, log)
+	ring, err := parts.OpenRing(ctx, c.holder(), c.kms, c.data, false, store, files, log)
 	if err != nil {
 		return s, end, err
 	}
 	work.Go(func() { <-running.Done(); ring.Close() })
-	s.Sealer, s.Random = ring, random
+	s.Sealer, s.Random = ring, parts.Random
 	if c.trail != "" {
-		recorder, err := openTrailAt(ctx, fmt.Sprintf("%s-%d", c.cluster, c.id), c.trail, store, ring, files, log)
+		recorder, err := parts.OpenTrailAt(ctx, fmt.Sprintf("%s-%d", c.cluster, c.id), c.trail, store, ring, files, log)
 		if err != nil {
 			return s, end, err
 		}
 		s.Trail = recorder
 		run("trail", recorder.Run)
 	}
-	view, err := openView(ctx, control.Prefix(c.cluster), store, ring, log, run)
+	view, err := parts.OpenView(ctx, control.Prefix(c.cluster), store, ring, log, run)
 	if err != nil {
 		return s, end, err
 	}
-	s.Keys, s.Policies, s.Account = accessKeys{view}, view, view.Account()
+	s.Keys, s.Policies, s.Account = parts.AccessKeys{View: view}, view, view.Account()
 	var addresses []string
 	for _, l := range ways {
 		addresses = append(addresses, l.Address, l.Told())
 	}
 	world := cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files, Trail: s.Trail}
-	if s.Keeper, err = newKeeper(cert.Broker(c.cluster, c.id), c.data, mapping, world, addresses...); err != nil {
+	if s.Keeper, err = parts.NewKeeper(cert.Broker(c.cluster, c.id), c.data, mapping, world, addresses...); err != nil {
 		return s, end, err
 	}
 	run("certificate", s.Keeper.Run)

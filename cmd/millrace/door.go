@@ -8,6 +8,7 @@ import (
 
 	awsdoor "millrace/aws/door"
 	"millrace/cmd/door"
+	"millrace/cmd/parts"
 	"millrace/cmd/services"
 	"millrace/secure/cert"
 	"millrace/secure/keys"
@@ -42,9 +43,9 @@ func (i *installation) serveAPI(ctx context.Context, l net.Listener, aws *awsdoo
 
 // dataKeys is what the API needs to look after the data keys.
 func (i *installation) dataKeys() *door.DataKeys {
-	d := &door.DataKeys{KMS: cmp.Or(i.cfg.login.kms, defaultKMS(i.cfg.data)), Store: i.store, Files: i.guard.files}
+	d := &door.DataKeys{KMS: cmp.Or(i.cfg.login.kms, parts.DefaultKMS(i.cfg.data)), Store: i.store, Files: i.guard.files}
 	d.Ring = func(ctx context.Context, purpose string) (*keys.Ring, error) {
-		return openRingFor(ctx, "", purpose, d.KMS, i.cfg.data, false, i.store, d.Files, i.log)
+		return parts.OpenRingFor(ctx, "", purpose, d.KMS, i.cfg.data, false, i.store, d.Files, i.log)
 	}
 	return d
 }

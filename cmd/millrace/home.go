@@ -12,6 +12,7 @@ import (
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/secure/cert"
@@ -106,7 +107,7 @@ func (i *installation) settle(ctx context.Context, fs disk.FS) (err error) {
 		}
 	}()
 	if i.cfg.store != "" {
-		if err := tryStore(ctx, i.cfg.store, fs); err != nil {
+		if err := parts.TryStore(ctx, i.cfg.store, fs); err != nil {
 			return err
 		}
 	}
@@ -127,7 +128,7 @@ func (i *installation) described() home {
 	h := home{Format: homeFormat, Host: i.cfg.name, Holder: i.holder, Ports: i.cfg.ports, NoCluster: i.cfg.noCluster, OwnStore: i.cfg.store == ""}
 	h.Like = i.cfg.cluster()
 	if h.OwnStore {
-		h.Like.Store = fileScheme + filepath.Join(i.cfg.data, "store")
+		h.Like.Store = parts.FileScheme + filepath.Join(i.cfg.data, "store")
 	}
 	return h
 }

@@ -22,7 +22,9 @@ import (
 	"millrace/base/kv"
 	"millrace/base/proc"
 	"millrace/cmd/api"
+	"millrace/cmd/parts"
 	"millrace/cmd/purge"
+	"millrace/cmd/remote"
 	"millrace/engine"
 	"millrace/express/node"
 	"millrace/secure/cert"
@@ -35,7 +37,7 @@ type hostConfig struct {
 	advertise string
 	ports     engine.Ports
 	data      string // absolute
-	etcd      etcdConfig
+	etcd      parts.Etcd
 	store     string // URL; empty: as the control plane says
 	public    string // address of the brokers' public listeners; empty: they have none
 	kms       string // URL; empty: a key ring below data
@@ -116,11 +118,11 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 		return nil, nil, fmt.Errorf("log directory: %w", err)
 	}
 	shown := newAgentTLS(func() (*cert.Keeper, error) {
-		return newKeeper(cert.Agent(cfg.name), cfg.data, cert.Rules{}, cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files}, cfg.advertise)
+		return parts.NewKeeper(cert.Agent(cfg.name), cfg.data, cert.Rules{}, cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files}, cfg.advertise)
 	})
 	express := node.Engine{
-		ClientTLS: shown.config, Guarded: cfg.guarded, Trail: trailDir(cfg.data), KMS: cmp.Or(cfg.kms, defaultKMS(cfg.data)),
-		Binary: binary, Data: cfg.data, Etcd: cfg.etcd.urls, EtcdCA: cfg.etcd.files.ca, EtcdCert: cfg.etcd.files.cert, EtcdKey: cfg.etcd.files.key,
+		ClientTLS: shown.config, Guarded: cfg.guarded, Trail: remote.TrailDir(cfg.data), KMS: cmp.Or(cfg.kms, parts.DefaultKMS(cfg.data)),
+		Binary: binary, Data: cfg.data, Etcd: cfg.etcd.URLs, EtcdCA: cfg.etcd.Files.CA, EtcdCert: cfg.etcd.Files.Cert, EtcdKey: cfg.etcd.Files.Key,
 		Store: cfg.store, FS: files, Verify: checkProgram,
 	}
 	host := engine.Host{Name: cfg.name, Zone: cfg.zone, Address: cfg.advertise, Public: cfg.public, Ports: cfg.ports, Version: version, Holder: holder, Boot: boot}
@@ -129,7 +131,7 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 		Purge: func(ctx context.Context, s engine.NodeSpec) error {
 			url := cmp.Or(cfg.store, s.Store)
 			if url == "" {
-				return errStore
+				return parts.ErrStore
 			}
 			return purge.Objects(ctx, url, s.Cluster, files)
 		},

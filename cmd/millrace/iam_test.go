@@ -20,6 +20,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/cmd/door"
+	"millrace/cmd/parts"
 	"millrace/cmd/remote"
 	"millrace/control"
 	"millrace/secure/iam"
@@ -94,7 +95,7 @@ func newIAMWorld(t *testing.T) *iamWorld {
 	if err := remote.KeepRoot(t.Context(), w.data, "us-east-1", w.store, disk.OS("")); err != nil {
 		t.Fatal(err)
 	}
-	requests, err := login.NewRequests(login.RequestsConfig{Region: "us-east-1", Services: apiServices()}, accessKeys{w.view}, w.events, clock.System{}, log)
+	requests, err := login.NewRequests(login.RequestsConfig{Region: "us-east-1", Services: apiServices()}, parts.AccessKeys{View: w.view}, w.events, clock.System{}, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/cmd/apply"
+	"millrace/cmd/gateway"
 	"millrace/cmd/kafka"
 	"millrace/cmd/operate"
 	"millrace/cmd/rescue"
@@ -106,7 +107,7 @@ with the verbs below.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	})
-	root.AddCommand(a.serveCommand(), a.agentCommand(), a.brokerCommand(), a.gatewayCommand())
+	root.AddCommand(a.serveCommand(), a.agentCommand(), a.brokerCommand(), gateway.Command(a.ErrOut))
 	root.AddCommand(kafka.Commands(&a.IO)...)
 	root.AddCommand(a.auditCommand(), a.versionCommand())
 	root.AddCommand(rescue.Commands(&a.IO, rescueWorld())...)

@@ -14,6 +14,7 @@ import (
 	"millrace/base/kv/etcd"
 	"millrace/base/object"
 	"millrace/base/object/cache"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/secure/keys"
@@ -26,14 +27,14 @@ type offlineStores struct {
 }
 
 // openEtcd connects to etcd. Where it is that of a data directory, and no serve runs it, it is run here.
-func openEtcd(ctx context.Context, data string, cfg etcdConfig, fs disk.FS, log *slog.Logger) (_ *offlineStores, err error) {
+func openEtcd(ctx context.Context, data string, cfg parts.Etcd, fs disk.FS, log *slog.Logger) (_ *offlineStores, err error) {
 	s := &offlineStores{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if cfg.urls == "" {
+	if cfg.URLs == "" {
 		if data, err = filepath.Abs(data); err != nil {
 			return nil, err
 		}
@@ -44,16 +45,16 @@ func openEtcd(ctx context.Context, data string, cfg etcdConfig, fs disk.FS, log 
 		embedded, err := etcd.StartEmbedded(ctx, etcd.EmbeddedConfig{Dir: dir, Log: log})
 		switch {
 		case errors.Is(err, etcd.ErrInUse):
-			if cfg.urls, err = etcd.SocketURL(dir); err != nil {
+			if cfg.URLs, err = etcd.SocketURL(dir); err != nil {
 				return nil, err
 			}
 		case err != nil:
 			return nil, err
 		default:
-			s.closers, cfg.urls = append(s.closers, embedded.Close), embedded.Endpoint()
+			s.closers, cfg.URLs = append(s.closers, embedded.Close), embedded.Endpoint()
 		}
 	}
-	client, err := cfg.dial(ctx)
+	client, err := cfg.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
@@ -65,7 +66,7 @@ func openEtcd(ctx context.Context, data string, cfg etcdConfig, fs disk.FS, log 
 // open opens a cluster's part of the object store, which is closed with the rest. Everything is read once, so nothing is cached.
 // ring are the keys of the cluster's records; nil where they are not encrypted.
 func (s *offlineStores) open(ctx context.Context, url, cluster string, fs disk.FS, ring *keys.Ring) (object.Store, error) {
-	objects, closeObjects, err := openObjects(ctx, url, cluster, 0, fs, ring)
+	objects, closeObjects, err := parts.OpenObjects(ctx, url, cluster, 0, fs, ring)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (s *offlineStores) ring(ctx context.Context, from kv.KV, cluster, kms, data
 	if err != nil {
 		return nil, err
 	}
-	ring, end, err := ringOf(ctx, record.Encrypt, "", cluster, kms, data, from, fs, log)
+	ring, end, err := parts.RingOf(ctx, record.Encrypt, "", cluster, kms, data, from, fs, log)
 	if err == nil {
 		s.closers = append(s.closers, func() error { end(); return nil })
 	}
@@ -107,5 +108,5 @@ func storeOf(data, store string) string {
 	if store != "" {
 		return store
 	}
-	return fileScheme + filepath.Join(data, "store")
+	return parts.FileScheme + filepath.Join(data, "store")
 }

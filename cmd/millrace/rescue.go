@@ -7,6 +7,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/base/object"
+	"millrace/cmd/parts"
 	"millrace/cmd/rescue"
 	"millrace/secure/keys"
 )
@@ -38,12 +39,12 @@ func (s rescueStores) Close() error { return s.close() }
 func rescueWorld() rescue.World {
 	return rescue.World{
 		Open: func(ctx context.Context, data, urls string, fs disk.FS, log *slog.Logger) (rescue.Stores, error) {
-			s, err := openEtcd(ctx, data, etcdConfig{urls: urls}, fs, log)
+			s, err := openEtcd(ctx, data, parts.Etcd{URLs: urls}, fs, log)
 			if err != nil {
 				return nil, err
 			}
 			return rescueStores{s, fs, log}, nil
 		},
-		Check: checkStores, KMS: kmsFlag,
+		Check: checkStores, KMS: parts.KMSFlag,
 	}
 }

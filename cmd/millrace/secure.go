@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -19,6 +18,7 @@ import (
 	"millrace/base/kv"
 	"millrace/base/life"
 	"millrace/cmd/api"
+	"millrace/cmd/parts"
 	"millrace/cmd/remote"
 	"millrace/cmd/trails"
 	"millrace/control"
@@ -30,8 +30,7 @@ import (
 )
 
 const (
-	defaultRegion  = api.DefaultRegion
-	secretsPurpose = "secrets" // of the data keys that secrets in etcd are sealed with
+	defaultRegion = api.DefaultRegion
 )
 
 // secureConfig is what serve can be told about who may come in.
@@ -55,11 +54,7 @@ func (c *secureConfig) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.ca.key, "ca-key", "", "its key, PEM")
 	c.rights.flags(flags, "; empty: as the cluster has; none: clear it")
 	flags.StringVar(&c.ship, "audit-ship", "", trails.Usage)
-	kmsFlag(flags, &c.kms)
-}
-
-func kmsFlag(flags *pflag.FlagSet, kms *string) {
-	flags.StringVar(kms, "kms", "", "what wraps the keys of secrets and data: keyring:///FILE, aws-kms://KEY?region=R or vault://KEY?addr=URL; empty: a key ring below --data")
+	parts.KMSFlag(flags, &c.kms)
 }
 
 // validate brings auth into its one form and names every fault.
@@ -134,19 +129,19 @@ type guard struct {
 // openGuard opens keys and the certificate authority, and makes them at the first start.
 func openGuard(ctx context.Context, cfg serveConfig, allow cert.Allow, store kv.KV, files disk.FS, log *slog.Logger) (_ *guard, err error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	g := &guard{running: running, stop: stop, store: store, log: log, files: files, trails: trailDir(cfg.data), shipTo: cfg.login.ship, api: cfg.login.secure || control.Authorizes(cfg.login.auth), region: cfg.login.region}
+	g := &guard{running: running, stop: stop, store: store, log: log, files: files, trails: remote.TrailDir(cfg.data), shipTo: cfg.login.ship, api: cfg.login.secure || control.Authorizes(cfg.login.auth), region: cfg.login.region}
 	defer func() {
 		if err != nil {
 			g.close()
 		}
 	}()
-	if g.ring, err = openRing(ctx, "serve on "+cfg.name, cfg.login.kms, cfg.data, true, store, files, log); err != nil {
+	if g.ring, err = parts.OpenRing(ctx, "serve on "+cfg.name, cfg.login.kms, cfg.data, true, store, files, log); err != nil {
 		if cfg.login.kms == "" {
 			err = fmt.Errorf("the keys of this installation are wrapped by a KMS that this host does not have: give --kms, the same to every serve: %w", err)
 		}
 		return nil, err
 	}
-	if g.trail, err = openTrail(ctx, "serve-"+cfg.name, cfg.data, store, g.ring, files, log); err != nil {
+	if g.trail, err = parts.OpenTrail(ctx, "serve-"+cfg.name, cfg.data, store, g.ring, files, log); err != nil {
 		return nil, err
 	}
 	given, err := cfg.login.given()
@@ -158,7 +153,7 @@ func openGuard(ctx context.Context, cfg serveConfig, allow cert.Allow, store kv.
 		return nil, err
 	}
 	g.signer = cert.NewSigner(g.ca, allow, world)
-	if g.keeper, err = newKeeper(cert.Serve(cfg.name), cfg.data, cert.Rules{}, world, cfg.listen); err != nil {
+	if g.keeper, err = parts.NewKeeper(cert.Serve(cfg.name), cfg.data, cert.Rules{}, world, cfg.listen); err != nil {
 		return nil, err
 	}
 	g.caFile = remote.CAFile(cfg.data)
@@ -170,7 +165,7 @@ func openGuard(ctx context.Context, cfg serveConfig, allow cert.Allow, store kv.
 
 // openPrincipals opens users and keys, with the root key at the first start.
 func (g *guard) openPrincipals(ctx context.Context, cfg serveConfig, files disk.FS) (err error) {
-	g.view, err = openView(ctx, control.Prefix(defaultCluster), g.store, g.ring, g.log, func(what string, f func(context.Context) error) {
+	g.view, err = parts.OpenView(ctx, control.Prefix(defaultCluster), g.store, g.ring, g.log, func(what string, f func(context.Context) error) {
 		g.work.Go(func() {
 			if err := f(g.running); err != nil {
 				g.log.Error("a part of the installation's security ended", "part", what, "err", err)
@@ -185,7 +180,7 @@ func (g *guard) openPrincipals(ctx context.Context, cfg serveConfig, files disk.
 		return err
 	}
 	rules := login.RequestsConfig{Region: cfg.login.region, Services: apiServices()}
-	g.requests, err = login.NewRequests(rules, accessKeys{g.view}, g.trail, clock.System{}, g.log)
+	g.requests, err = login.NewRequests(rules, parts.AccessKeys{View: g.view}, g.trail, clock.System{}, g.log)
 	return err
 }
 
@@ -268,62 +263,6 @@ func (g *guard) watch(ctx context.Context) error {
 // ship copies the trails of this host to where the flags say.
 func (g *guard) ship(ctx context.Context) error {
 	return trails.Ship(ctx, g.files, g.trails, g.shipTo, g.log)
-}
-
-// defaultKMS is the key ring below a data directory.
-func defaultKMS(data string) string {
-	return "keyring://" + filepath.Join(data, "secure", "keyring.json")
-}
-
-// openRing opens the keys that secrets are sealed with. With create, a local key ring is made where nothing was ever sealed. who has them, as
-// keys.World has it.
-func openRing(ctx context.Context, who, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
-	return openRingFor(ctx, who, secretsPurpose, kms, data, create, store, files, log)
-}
-
-func openRingFor(ctx context.Context, who, purpose, kms, data string, create bool, store kv.KV, files disk.FS, log *slog.Logger) (*keys.Ring, error) {
-	if kms == "" {
-		kms = defaultKMS(data)
-	}
-	if create {
-		sealed, err := keys.Exists(ctx, store)
-		if err != nil {
-			return nil, err
-		}
-		if !sealed {
-			if err := keys.CreateKeyring(kms, files); err != nil {
-				return nil, err
-			}
-		}
-	}
-	wrap, err := keys.OpenKMS(ctx, kms, files)
-	if err != nil {
-		return nil, err
-	}
-	return keys.OpenRing(ctx, store, purpose, wrap, keys.World{Clock: clock.System{}, Log: log, Holder: who})
-}
-
-// trailDir is where the processes of a host write what they record.
-func trailDir(data string) string { return remote.TrailDir(data) }
-
-func openTrail(ctx context.Context, writer, data string, store kv.KV, sealer trail.Sealer, files disk.FS, log *slog.Logger) (*trail.Log, error) {
-	return openTrailAt(ctx, writer, trailDir(data), store, sealer, files, log)
-}
-
-func openTrailAt(ctx context.Context, writer, root string, store kv.KV, sealer trail.Sealer, files disk.FS, log *slog.Logger) (*trail.Log, error) {
-	return trail.Open(ctx, trail.Config{Writer: writer, Root: root}, trail.World{
-		FS: files, Anchors: trail.NewAnchors(store, sealer), Clock: clock.System{}, Log: log,
-	})
-}
-
-// newKeeper makes the keeper of a process's certificate.
-func newKeeper(n cert.Node, dir string, mapping cert.Rules, w cert.World, addresses ...string) (*cert.Keeper, error) {
-	name := strings.ReplaceAll(string(n), "/", "-") + ".pem"
-	folder := filepath.Join(dir, "secure")
-	if err := w.FS.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("folder of certificates: %w", err)
-	}
-	return cert.NewKeeper(cert.KeeperConfig{Node: n, Names: n.Names(addresses...), File: filepath.Join(folder, name), Mapping: mapping}, w)
 }
 
 // agentTLS shows brokers who the agent is. It asks for a certificate when the first broker wants to see one.

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -17,6 +15,7 @@ import (
 
 	"millrace/base/disk"
 	"millrace/cmd/api"
+	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
@@ -33,7 +32,7 @@ type serveConfig struct {
 	kafka     string
 	brokers   int
 	noCluster bool
-	etcd      etcdConfig
+	etcd      parts.Etcd
 	store     string
 	name      string
 	zone      string
@@ -96,8 +95,8 @@ them counts for none.`,
 	flags.StringVar(&cfg.kafka, "kafka", "127.0.0.1:9092", "address of the default cluster's first broker; the others follow 100 ports apart")
 	flags.IntVar(&cfg.brokers, "brokers", 0, "brokers of the default cluster, 1 to 15; 0: as many as it has, 1 for a new one")
 	flags.BoolVar(&cfg.noCluster, "no-default-cluster", false, "run the control plane only")
-	flags.StringVar(&cfg.etcd.urls, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one, for this host alone")
-	cfg.etcd.tlsFlags(flags)
+	flags.StringVar(&cfg.etcd.URLs, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: an embedded one, for this host alone")
+	cfg.etcd.TLSFlags(flags)
 	flags.StringVar(&cfg.name, "name", "local", "name of this host")
 	flags.StringVar(&cfg.zone, "zone", "", "availability zone of this host; empty: its brokers are shown in three zones in turn")
 	flags.StringVar(&cfg.advertise, "advertise", "", "IP or name of this host at which its brokers listen; empty: that of --kafka")
@@ -143,7 +142,7 @@ func (c *serveConfig) validate() error {
 	if host, _, err := net.SplitHostPort(c.kafka); err == nil && c.advertise != "" && host != c.advertise {
 		fault("--kafka %s and --advertise %s name two addresses; give one of them", c.kafka, c.advertise)
 	}
-	if err := c.etcd.validate("--etcd"); err != nil {
+	if err := c.etcd.Validate("--etcd"); err != nil {
 		faults = append(faults, err)
 	}
 	if c.further != "" {
@@ -160,7 +159,7 @@ func (c *serveConfig) validate() error {
 		fault("--max-connections and --max-connections-per-ip must not be negative")
 	}
 	if c.store != "" {
-		if err := checkStore(c.store); err != nil {
+		if err := parts.CheckStore(c.store); err != nil {
 			fault("--store %q: %w", c.store, err)
 		}
 	}
@@ -230,7 +229,7 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
 	if cfg.data, err = filepath.Abs(cfg.data); err != nil {
 		return err
 	}
-	if err := cfg.etcd.absolute(); err != nil {
+	if err := cfg.etcd.Absolute(); err != nil {
 		return err
 	}
 	lock, err := lockData(fs, cfg.data)
@@ -250,7 +249,7 @@ func (a *app) serve(ctx context.Context, cfg serveConfig) (err error) {
 	defer listener.Close()
 	i, err := openInstallation(ctx, cfg, fs, log)
 	if err != nil {
-		return cleanStop(ctx, err)
+		return parts.CleanStop(ctx, err)
 	}
 	return i.run(ctx, listener, func(nodes []control.Node) { a.greet(i, nodes, log) })
 }
@@ -286,18 +285,8 @@ func handleHealth(mux *http.ServeMux, plane *control.Plane, cluster string, who 
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		writeReadiness(w, readiness(r).Reasons, who.shown())
+		parts.WriteReadiness(w, readiness(r).Reasons, who.shown())
 	})
 }
 
-// writeReadiness answers /readyz: ready where there is no reason not to be; more is what else there is to say, nil: nothing.
-func writeReadiness(w http.ResponseWriter, reasons []string, more map[string]any) {
-	w.Header().Set("Content-Type", "application/json")
-	if len(reasons) > 0 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	// The client is gone where this fails.
-	answer := map[string]any{"ready": len(reasons) == 0, "reasons": append([]string{}, reasons...)}
-	maps.Copy(answer, more)
-	_ = json.NewEncoder(w).Encode(answer)
-}
+// parts.WriteReadiness answers /readyz: ready where there is no reason not to be; more is what else there is to say, nil: nothing.

@@ -11,6 +11,8 @@ import (
 
 	"millrace/base/disk"
 	"millrace/base/kv"
+	"millrace/cmd/parts"
+	"millrace/cmd/remote"
 	"millrace/cmd/trails"
 )
 
@@ -32,7 +34,7 @@ const (
 // Run watches and ships the trails until ctx ends, from when a broker has begun one: where nobody logs in there are none, and no keys.
 func (t hostTrails) Run(ctx context.Context) error {
 	for pause := firstTrailPause; ; {
-		_, err := t.files.Stat(trailDir(t.host.data))
+		_, err := t.files.Stat(remote.TrailDir(t.host.data))
 		switch {
 		case err == nil:
 			if err = t.follow(ctx); ctx.Err() == nil && err != nil {
@@ -52,12 +54,12 @@ func (t hostTrails) Run(ctx context.Context) error {
 
 // follow does it with the host's own trail, in which alerts are. That goes on until nobody writes into it any more.
 func (t hostTrails) follow(ctx context.Context) error {
-	ring, err := openRing(ctx, "agent on "+t.host.name, t.host.kms, t.host.data, false, t.store, t.files, t.log)
+	ring, err := parts.OpenRing(ctx, "agent on "+t.host.name, t.host.kms, t.host.data, false, t.store, t.files, t.log)
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	own, err := openTrail(ctx, "agent-"+t.host.name, t.host.data, t.store, ring, t.files, t.log)
+	own, err := parts.OpenTrail(ctx, "agent-"+t.host.name, t.host.data, t.store, ring, t.files, t.log)
 	if err != nil {
 		return err
 	}
@@ -66,8 +68,8 @@ func (t hostTrails) follow(ctx context.Context) error {
 	written := make(chan error, 1)
 	go func() { written <- own.Run(writing) }()
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return trails.Watch(ctx, t.files, trailDir(t.host.data), own, t.log) })
-	work.Go(func() error { return trails.Ship(ctx, t.files, trailDir(t.host.data), t.shipTo, t.log) })
+	work.Go(func() error { return trails.Watch(ctx, t.files, remote.TrailDir(t.host.data), own, t.log) })
+	work.Go(func() error { return trails.Ship(ctx, t.files, remote.TrailDir(t.host.data), t.shipTo, t.log) })
 	err = work.Wait()
 	stop()
 	return errors.Join(err, <-written)

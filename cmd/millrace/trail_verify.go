@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"millrace/base/disk"
+	"millrace/cmd/parts"
 	"millrace/cmd/remote"
 	"millrace/cmd/security"
 	"millrace/cmd/terminal"
@@ -20,7 +21,7 @@ import (
 func (a *app) trailVerify() *cobra.Command {
 	var data string
 	var kms string
-	var etcd etcdConfig
+	var etcd parts.Etcd
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that nobody changed the audit trail",
@@ -32,7 +33,7 @@ The exit status is 0 when all is as it was written, 1 otherwise.`,
 		Example: "  millrace audit verify\n  millrace audit verify --data /var/lib/millrace --etcd https://10.0.0.1:2379",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := etcd.validate("--etcd"); err != nil {
+			if err := etcd.Validate("--etcd"); err != nil {
 				return fmt.Errorf("%w:\n%w", terminal.ErrUsage, err)
 			}
 			return a.verifyTrail(cmd.Context(), data, etcd, kms)
@@ -40,13 +41,13 @@ The exit status is 0 when all is as it was written, 1 otherwise.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&data, "data", remote.DefaultData(), "directory of millrace serve, or of millrace agent (also from MILLRACE_DATA)")
-	flags.StringVar(&etcd.urls, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: the one in --data")
-	etcd.tlsFlags(flags)
-	kmsFlag(flags, &kms)
+	flags.StringVar(&etcd.URLs, "etcd", "", "URLs of an etcd cluster, separated by commas; empty: the one in --data")
+	etcd.TLSFlags(flags)
+	parts.KMSFlag(flags, &kms)
 	return cmd
 }
 
-func (a *app) verifyTrail(ctx context.Context, data string, cfg etcdConfig, kms string) error {
+func (a *app) verifyTrail(ctx context.Context, data string, cfg parts.Etcd, kms string) error {
 	files, log := disk.OS(""), slog.New(slog.NewTextHandler(a.ErrOut, &slog.HandlerOptions{Level: slog.LevelError}))
 	data, err := filepath.Abs(data)
 	if err != nil {
@@ -57,12 +58,12 @@ func (a *app) verifyTrail(ctx context.Context, data string, cfg etcdConfig, kms 
 		return err
 	}
 	defer func() { _ = stores.close() }() // nothing was written
-	ring, err := openRing(ctx, "", kms, data, false, stores.kv, files, log)
+	ring, err := parts.OpenRing(ctx, "", kms, data, false, stores.kv, files, log)
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	report, err := trail.Verify(ctx, files, trailDir(data), trail.NewAnchors(stores.kv, ring), nil, cfg.urls == "")
+	report, err := trail.Verify(ctx, files, remote.TrailDir(data), trail.NewAnchors(stores.kv, ring), nil, cfg.URLs == "")
 	if err != nil {
 		return err
 	}

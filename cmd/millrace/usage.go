@@ -8,6 +8,7 @@ import (
 
 	"millrace/base/disk"
 	"millrace/base/object/cache"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/express/meter"
 )
@@ -19,12 +20,12 @@ func (i *installation) usage(ctx context.Context, c control.Cluster, q meter.Que
 		return used, fmt.Errorf("%w: cluster %s is being deleted", control.ErrBusy, c.Name) // opening the store would make its folder anew
 	}
 	files := disk.OS("")
-	ring, closeRing, err := ringOf(ctx, c.Encrypt, "", c.Name, i.cfg.login.kms, i.cfg.data, i.store, files, i.log)
+	ring, closeRing, err := parts.RingOf(ctx, c.Encrypt, "", c.Name, i.cfg.login.kms, i.cfg.data, i.store, files, i.log)
 	if err != nil {
 		return used, err
 	}
 	defer closeRing()
-	objects, closeObjects, err := openObjects(ctx, cmp.Or(c.Store, i.cfg.store), c.Name, 0, files, ring)
+	objects, closeObjects, err := parts.OpenObjects(ctx, cmp.Or(c.Store, i.cfg.store), c.Name, 0, files, ring)
 	if err != nil {
 		return used, err
 	}

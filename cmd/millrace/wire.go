@@ -19,14 +19,12 @@ import (
 	"millrace/base/kv/etcd"
 	"millrace/base/life"
 	"millrace/base/object"
+	"millrace/cmd/parts"
 	"millrace/cmd/services"
 	"millrace/control"
 	"millrace/engine"
 	"millrace/secure/keys"
 )
-
-// etcdPrefix is before every key in etcd, which others may use too.
-const etcdPrefix = "millrace/"
 
 // stores are what a broker keeps things in.
 type stores struct {
@@ -52,17 +50,17 @@ func openStores(ctx context.Context, cfg brokerConfig, fs disk.FS, log *slog.Log
 			err = errors.Join(err, s.close())
 		}
 	}()
-	client, err := cfg.etcd.dial(ctx)
+	client, err := cfg.etcd.Dial(ctx)
 	if err != nil {
 		return s, fmt.Errorf("connect to etcd: %w", err)
 	}
 	s.kv, s.closers = client, append(s.closers, client.Close)
-	ring, closeRing, err := ringOf(ctx, cfg.encrypt, cfg.holder(), cfg.cluster, cfg.kms, cfg.data, s.kv, fs, log)
+	ring, closeRing, err := parts.RingOf(ctx, cfg.encrypt, cfg.holder(), cfg.cluster, cfg.kms, cfg.data, s.kv, fs, log)
 	if err != nil {
 		return s, err
 	}
 	s.ring, s.closers = ring, append(s.closers, func() error { closeRing(); return nil })
-	objects, closeObjects, err := openObjects(ctx, cfg.store, cfg.cluster, cfg.memory, fs, s.ring)
+	objects, closeObjects, err := parts.OpenObjects(ctx, cfg.store, cfg.cluster, cfg.memory, fs, s.ring)
 	if err != nil {
 		return s, err
 	}
@@ -97,16 +95,16 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 			err = errors.Join(err, i.closeStores())
 		}
 	}()
-	if cfg.etcd.urls == "" {
+	if cfg.etcd.URLs == "" {
 		i.embedded, err = etcd.StartEmbedded(ctx, etcd.EmbeddedConfig{Dir: filepath.Join(cfg.data, "etcd"), Log: log})
 		if err != nil {
 			return nil, err
 		}
-		cfg.etcd.urls = i.embedded.Endpoint()
-	} else if err := cfg.etcd.reach(ctx, log); err != nil {
+		cfg.etcd.URLs = i.embedded.Endpoint()
+	} else if err := cfg.etcd.Reach(ctx, log); err != nil {
 		return nil, err
 	}
-	if i.store, err = cfg.etcd.dial(ctx); err != nil {
+	if i.store, err = cfg.etcd.Dial(ctx); err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
 	i.cfg = cfg
@@ -121,7 +119,7 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 		services.World{Plane: i.planeOn, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log},
 		services.Config{
 			Region: g.region, Like: i.home.Like, Ports: i.home.Ports, Release: version,
-			Keys: func(cluster string) []string { return []string{keys.Prefix(clusterPurpose(cluster))} },
+			Keys: func(cluster string) []string { return []string{keys.Prefix(parts.ClusterPurpose(cluster))} },
 		})
 	if err != nil {
 		return nil, err

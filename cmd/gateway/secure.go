@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"millrace/base/clock"
 	"millrace/base/disk"
 	"millrace/base/kv"
+	"millrace/cmd/api"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/express/api/acls"
 	"millrace/gateway"
@@ -31,9 +33,9 @@ import (
 	"millrace/secure/scram"
 )
 
-// gatewaySecure is what `millrace gateway` can be told about who may come in and do what.
-type gatewaySecure struct {
-	etcd     etcdConfig
+// secure is what `millrace gateway` can be told about who may come in and do what.
+type secure struct {
+	etcd     parts.Etcd
 	cluster  string
 	name     string
 	data     string
@@ -45,37 +47,37 @@ type gatewaySecure struct {
 	everyone bool
 }
 
-func (c *gatewaySecure) flags(flags *pflag.FlagSet) {
+func (c *secure) flags(flags *pflag.FlagSet) {
 	name, _ := os.Hostname() // without one, --name is required
-	flags.StringVar(&c.etcd.urls, "etcd", "", "URLs of etcd with users, ACLs and access keys, separated by commas; empty: no logins, and everybody may do everything")
-	c.etcd.tlsFlags(flags)
-	flags.StringVar(&c.cluster, "cluster", defaultCluster, "name of the cluster: whose users and ACLs count")
+	flags.StringVar(&c.etcd.URLs, "etcd", "", "URLs of etcd with users, ACLs and access keys, separated by commas; empty: no logins, and everybody may do everything")
+	c.etcd.TLSFlags(flags)
+	flags.StringVar(&c.cluster, "cluster", api.DefaultCluster, "name of the cluster: whose users and ACLs count")
 	flags.StringVar(&c.name, "name", name, "name of this gateway in the audit trail and in its certificate, unlike any other's")
 	flags.StringVar(&c.data, "data", "millrace-data", "directory of the gateway's audit trail and of the certificate of --tls")
 	flags.BoolVar(&c.tls, "tls", false, "serve clients over TLS with a certificate of the installation's authority, which \"millrace cert gateway add\" lets it have")
-	flags.StringVar(&c.region, "region", defaultRegion, "AWS region that IAM logins are for")
+	flags.StringVar(&c.region, "region", api.DefaultRegion, "AWS region that IAM logins are for")
 	flags.StringVar(&c.login, "login", "", "how clients log in at --listen: scram, iam or both, with commas between, or mtls; needs --etcd")
 	flags.StringVar(&c.super, "super", "", "principals that may do everything, as User:admin, separated by commas")
 	flags.BoolVar(&c.everyone, "allow-everyone", false, "let everybody who has logged in do what no ACL is about (allow.everyone.if.no.acl.found)")
-	kmsFlag(flags, &c.kms)
+	parts.KMSFlag(flags, &c.kms)
 }
 
 // validate names every fault.
-func (c *gatewaySecure) validate() (faults []error) {
+func (c *secure) validate() (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.login != "" && c.etcd.urls == "" {
+	if c.login != "" && c.etcd.URLs == "" {
 		fault("--login needs --etcd, where users and keys are")
 	}
-	if c.etcd.urls != "" && c.login == "" {
+	if c.etcd.URLs != "" && c.login == "" {
 		fault("--etcd needs --login: nobody has permissions who is nobody")
 	}
 	if c.login != "" && c.name == "" {
 		fault("--name is required")
 	}
-	if c.tls && c.etcd.urls == "" {
+	if c.tls && c.etcd.URLs == "" {
 		fault("--tls needs --etcd, where the installation's authority signs; --tls-cert and --tls-key are for certificates of your own")
 	}
-	if err := c.etcd.validate("--etcd"); err != nil {
+	if err := c.etcd.Validate("--etcd"); err != nil {
 		faults = append(faults, err)
 	}
 	return faults
@@ -93,18 +95,18 @@ func (openHouse) AllowedSomewhere(authz.Access) bool { return true }
 
 // open gives w logins and permissions, and the gateway a certificate for addresses where it is to have one of the installation's. What they
 // follow runs until end is called. Without etcd there is none of it, and the result is nil.
-func (c *gatewaySecure) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (*gatewayGuards, error) {
-	if c.etcd.urls == "" {
+func (c *secure) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (*guards, error) {
+	if c.etcd.URLs == "" {
 		return nil, nil
 	}
-	if err := c.etcd.reach(ctx, w.Log); err != nil {
+	if err := c.etcd.Reach(ctx, w.Log); err != nil {
 		return nil, err
 	}
-	store, err := c.etcd.dial(ctx)
+	store, err := c.etcd.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
-	g := &gatewayGuards{gatewaySecure: c, store: store, log: w.Log}
+	g := &guards{secure: c, store: store, log: w.Log}
 	g.running, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := g.open(ctx, cfg, addresses, w); err != nil {
 		return nil, errors.Join(err, g.end())
@@ -112,9 +114,9 @@ func (c *gatewaySecure) open(ctx context.Context, cfg gateway.Config, addresses 
 	return g, nil
 }
 
-// gatewayGuards are the rooms that a gateway's logins and permissions come from.
-type gatewayGuards struct {
-	*gatewaySecure
+// guards are the rooms that a gateway's logins and permissions come from.
+type guards struct {
+	*secure
 	store   kv.KV
 	log     *slog.Logger
 	running context.Context
@@ -128,7 +130,7 @@ type gatewayGuards struct {
 }
 
 // run keeps a room current until the end.
-func (g *gatewayGuards) run(what string, f func(context.Context) error) {
+func (g *guards) run(what string, f func(context.Context) error) {
 	g.work.Go(func() {
 		if err := f(g.running); err != nil {
 			g.log.Error("a part of the gateway's security ended", "part", what, "err", err)
@@ -139,7 +141,7 @@ func (g *gatewayGuards) run(what string, f func(context.Context) error) {
 	})
 }
 
-func (g *gatewayGuards) end() error {
+func (g *guards) end() error {
 	if g == nil {
 		return nil
 	}
@@ -153,12 +155,12 @@ func (g *gatewayGuards) end() error {
 	return errors.Join(append(g.faults, g.store.Close())...)
 }
 
-func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (err error) {
+func (g *guards) open(ctx context.Context, cfg gateway.Config, addresses []string, w *gateway.World) (err error) {
 	files, prefix := disk.OS(""), control.Prefix(g.cluster)
-	if g.ring, err = openRing(ctx, "gateway "+g.name, g.kms, g.data, false, g.store, files, g.log); err != nil {
+	if g.ring, err = parts.OpenRing(ctx, "gateway "+g.name, g.kms, g.data, false, g.store, files, g.log); err != nil {
 		return err
 	}
-	recorder, err := openTrail(ctx, "gateway-"+g.name, g.data, g.store, g.ring, files, g.log)
+	recorder, err := parts.OpenTrail(ctx, "gateway-"+g.name, g.data, g.store, g.ring, files, g.log)
 	if err != nil {
 		return err
 	}
@@ -174,7 +176,7 @@ func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses 
 		return err
 	}
 	g.run("acls", list.Run)
-	users, err := scram.OpenStore(ctx, scram.Config{Prefix: prefix}, scram.World{KV: g.store, Sealer: g.ring, Random: random, Log: g.log})
+	users, err := scram.OpenStore(ctx, scram.Config{Prefix: prefix}, scram.World{KV: g.store, Sealer: g.ring, Random: parts.Random, Log: g.log})
 	if err != nil {
 		return err
 	}
@@ -204,7 +206,7 @@ func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses 
 	w.Own = gwusers.Own(users)
 	maps.Copy(w.Own, ownACLs(list))
 	door, err := login.New(login.Config{Region: g.region, Cluster: g.cluster}, login.World{
-		Users: users, Keys: gatewayKeys{view}, Trail: recorder, Clock: clock.System{}, Log: g.log,
+		Users: users, Keys: parts.AccessKeys{View: view}, Trail: recorder, Clock: clock.System{}, Log: g.log,
 		Admit: func(ctx context.Context, who identity.Identity, from login.Origin) error {
 			return judge.Admit(ctx, who, from.Address, from.TLS)
 		},
@@ -214,18 +216,6 @@ func (g *gatewayGuards) open(ctx context.Context, cfg gateway.Config, addresses 
 	}
 	w.Connect = func(c *server.Conn, l login.Listener) (gateway.Session, error) { return door.Connected(c, l) }
 	return nil
-}
-
-// gatewayKeys are the access keys of a View, as logins want them.
-type gatewayKeys struct{ view *iam.View }
-
-// Key finds one.
-func (k gatewayKeys) Key(ctx context.Context, id, sessionToken string) (login.Key, error) {
-	found, err := k.view.Key(ctx, id, sessionToken)
-	if errors.Is(err, iam.ErrKey) {
-		err = fmt.Errorf("%w: %w", login.ErrUnknownKey, err)
-	}
-	return login.Key(found), err
 }
 
 // ownACLs answers what is about ACLs from the cluster's own list.

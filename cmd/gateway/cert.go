@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/disk"
+	"millrace/cmd/parts"
 	"millrace/control"
 	"millrace/gateway"
 	"millrace/kafka/server"
@@ -16,7 +17,7 @@ import (
 )
 
 // addresses are those at which clients reach the gateway, which its certificate must name.
-func (c *gatewayConfig) addresses() []string {
+func (c *config) addresses() []string {
 	var all []string
 	for _, w := range c.ways() {
 		all = append(all, w.listen)
@@ -29,9 +30,9 @@ func (c *gatewayConfig) addresses() []string {
 
 // openKeeper has a certificate of the installation's authority before it returns, and keeps it current until the end. It waits for the
 // control plane, and for the gateway to be registered; the log says for which.
-func (g *gatewayGuards) openKeeper(ctx context.Context, addresses []string, files disk.FS, recorder trail.Recorder) (err error) {
+func (g *guards) openKeeper(ctx context.Context, addresses []string, files disk.FS, recorder trail.Recorder) (err error) {
 	world := cert.World{KV: g.store, Clock: clock.System{}, Log: g.log, FS: files, Trail: recorder}
-	if g.keeper, err = newKeeper(cert.Gateway(g.name), g.data, cert.Rules{}, world, addresses...); err != nil {
+	if g.keeper, err = parts.NewKeeper(cert.Gateway(g.name), g.data, cert.Rules{}, world, addresses...); err != nil {
 		return err
 	}
 	g.run("certificate", g.keeper.Run)
@@ -40,7 +41,7 @@ func (g *gatewayGuards) openKeeper(ctx context.Context, addresses []string, file
 
 // certify gives the listeners the Keeper's certificate, if there is one: each handshake takes what it has and what it trusts at that
 // moment.
-func (g *gatewayGuards) certify(cfg *gateway.Config, ways []gatewayWay) {
+func (g *guards) certify(cfg *gateway.Config, ways []way) {
 	if g == nil || g.keeper == nil {
 		return
 	}
@@ -54,7 +55,7 @@ func (g *gatewayGuards) certify(cfg *gateway.Config, ways []gatewayWay) {
 }
 
 // owner names who shows a certificate. Nodes of the installation may do here what ACLs let them, not everything as among themselves.
-func (g *gatewayGuards) owner(state tls.ConnectionState) (ident.Identity, error) {
+func (g *guards) owner(state tls.ConnectionState) (ident.Identity, error) {
 	if len(state.PeerCertificates) == 0 {
 		return ident.Identity{}, errNoCertificate
 	}
@@ -64,7 +65,7 @@ func (g *gatewayGuards) owner(state tls.ConnectionState) (ident.Identity, error)
 }
 
 // watch cuts connections whose certificate counts no more, until the end.
-func (g *gatewayGuards) watch(gw *gateway.Gateway) {
+func (g *guards) watch(gw *gateway.Gateway) {
 	if g == nil || g.keeper == nil {
 		return
 	}

@@ -1,10 +1,11 @@
-package main
+package gateway
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,13 +18,14 @@ import (
 
 	"millrace/base/clock"
 	"millrace/base/slab"
+	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/gateway"
 	ident "millrace/secure/identity"
 )
 
-// gatewayConfig is what `millrace gateway` can be told.
-type gatewayConfig struct {
+// config is what `millrace gateway` can be told.
+type config struct {
 	upstream  string
 	listen    string
 	also      []string // more listeners, LOGIN@HOST:PORT
@@ -34,19 +36,20 @@ type gatewayConfig struct {
 	insecure  bool
 	drain     time.Duration
 
-	outer  tlsFiles // of the listener; ca is that of clients
-	inner  tlsFiles // of the connections to the brokers
+	outer  parts.TLSFiles // of the listener; ca is that of clients
+	inner  parts.TLSFiles // of the connections to the brokers
 	useTLS bool
 	user   struct{ name, file, mechanism string }
 
 	produceRate, fetchRate float64
 	memory                 int64
 
-	secure gatewaySecure
+	secure secure
 }
 
-func (a *app) gatewayCommand() *cobra.Command {
-	var cfg gatewayConfig
+// Command is the verb. The process logs to log until ctx ends.
+func Command(out io.Writer) *cobra.Command {
+	var cfg config
 	cmd := &cobra.Command{
 		Use:   "gateway --upstream HOST:PORT[,HOST:PORT...]",
 		Short: "Guard a Kafka cluster: logins, permissions, allow-lists, audit and quotas in front of it",
@@ -84,7 +87,7 @@ counts for the gateway's user too, unless that has one of its own.
 			if err := cfg.validate(); err != nil {
 				return err
 			}
-			return a.gateway(cmd.Context(), cfg)
+			return run(cmd.Context(), cfg, out)
 		},
 	}
 	flags := cmd.Flags()
@@ -97,13 +100,13 @@ counts for the gateway's user too, unless that has one of its own.
 	flags.StringVar(&cfg.allow, "allow", "", "networks that may connect, as 10.0.0.0/8, separated by commas; empty: all")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow clients without login on an address other than loopback")
 	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for the answers that clients wait for")
-	flags.StringVar(&cfg.outer.cert, "tls-cert", "", "PEM file of the certificate to show to clients; it may be renewed in its place")
-	flags.StringVar(&cfg.outer.key, "tls-key", "", "PEM file of that certificate's key")
-	flags.StringVar(&cfg.outer.ca, "client-ca", "", "PEM file of the CA that clients' certificates are from, for mtls; read at the start")
+	flags.StringVar(&cfg.outer.Cert, "tls-cert", "", "PEM file of the certificate to show to clients; it may be renewed in its place")
+	flags.StringVar(&cfg.outer.Key, "tls-key", "", "PEM file of that certificate's key")
+	flags.StringVar(&cfg.outer.CA, "client-ca", "", "PEM file of the CA that clients' certificates are from, for mtls; read at the start")
 	flags.BoolVar(&cfg.useTLS, "upstream-tls", false, "connect to the brokers over TLS")
-	flags.StringVar(&cfg.inner.ca, "upstream-ca", "", "PEM file of the CA that the brokers' certificates are from; empty: the system's CAs")
-	flags.StringVar(&cfg.inner.cert, "upstream-cert", "", "PEM file of the certificate to show to the brokers")
-	flags.StringVar(&cfg.inner.key, "upstream-key", "", "PEM file of that certificate's key")
+	flags.StringVar(&cfg.inner.CA, "upstream-ca", "", "PEM file of the CA that the brokers' certificates are from; empty: the system's CAs")
+	flags.StringVar(&cfg.inner.Cert, "upstream-cert", "", "PEM file of the certificate to show to the brokers")
+	flags.StringVar(&cfg.inner.Key, "upstream-key", "", "PEM file of that certificate's key")
 	flags.StringVar(&cfg.user.name, "upstream-user", "", "user to log in to the brokers as, by SCRAM")
 	flags.StringVar(&cfg.user.file, "upstream-password-file", "", "file that holds that user's password")
 	flags.StringVar(&cfg.user.mechanism, "upstream-mechanism", string(ident.ScramSHA512), "SCRAM-SHA-512 or SCRAM-SHA-256")
@@ -115,7 +118,7 @@ counts for the gateway's user too, unless that has one of its own.
 }
 
 // validate names every fault at once.
-func (c *gatewayConfig) validate() error {
+func (c *config) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.upstream == "" {
@@ -128,10 +131,10 @@ func (c *gatewayConfig) validate() error {
 	if _, err := c.networks(); err != nil {
 		faults = append(faults, err)
 	}
-	if c.secure.tls && c.outer != (tlsFiles{}) {
+	if c.secure.tls && c.outer != (parts.TLSFiles{}) {
 		fault("--tls has its certificate, and whom it trusts, from the installation: leave --tls-cert, --tls-key and --client-ca out")
 	}
-	if (c.outer.cert == "") != (c.outer.key == "") {
+	if (c.outer.Cert == "") != (c.outer.Key == "") {
 		fault("--tls-cert and --tls-key belong together")
 	} else if _, err := c.serverTLS(); err != nil {
 		fault("--tls-cert, --tls-key: %w", err)
@@ -156,7 +159,7 @@ func (c *gatewayConfig) validate() error {
 }
 
 // validateWays names every fault of the listeners.
-func (c *gatewayConfig) validateWays() (faults []error) {
+func (c *config) validateWays() (faults []error) {
 	for i, w := range c.ways() {
 		flag := "--listen and --login"
 		if i > 0 {
@@ -165,13 +168,13 @@ func (c *gatewayConfig) validateWays() (faults []error) {
 				faults = append(faults, fmt.Errorf("%s: either every listener has a login, or none", flag))
 			}
 		}
-		faults = append(faults, w.validate(flag, c.outer.cert != "" || c.secure.tls, c.outer.ca != "" || c.secure.tls)...)
+		faults = append(faults, w.validate(flag, c.outer.Cert != "" || c.secure.tls, c.outer.CA != "" || c.secure.tls)...)
 		if host, _, err := net.SplitHostPort(w.listen); err == nil && !c.insecure && len(w.logins) == 0 && !isLoopback(host) {
 			faults = append(faults, fmt.Errorf("%s: anybody who reaches it may do everything; choose a --login, or say --insecure", flag))
 		}
 	}
-	if c.outer.ca != "" {
-		if _, err := clientCAs(c.outer.ca); err != nil {
+	if c.outer.CA != "" {
+		if _, err := clientCAs(c.outer.CA); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -184,7 +187,7 @@ func isLoopback(host string) bool {
 }
 
 // networks are those of --allow; nil: all.
-func (c *gatewayConfig) networks() ([]netip.Prefix, error) {
+func (c *config) networks() ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range strings.FieldsFunc(c.allow, func(r rune) bool { return r == ',' }) {
 		p, err := netip.ParsePrefix(strings.TrimSpace(text))
@@ -197,12 +200,12 @@ func (c *gatewayConfig) networks() ([]netip.Prefix, error) {
 }
 
 // serverTLS is for clients; nil: there is none. The certificate is read anew for each connection.
-func (c *gatewayConfig) serverTLS() (*tls.Config, error) {
-	if c.outer.cert == "" || c.outer.key == "" {
+func (c *config) serverTLS() (*tls.Config, error) {
+	if c.outer.Cert == "" || c.outer.Key == "" {
 		return nil, nil
 	}
 	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(c.outer.cert, c.outer.key)
+		pair, err := tls.LoadX509KeyPair(c.outer.Cert, c.outer.Key)
 		return &pair, err
 	}
 	if _, err := load(); err != nil {
@@ -212,15 +215,15 @@ func (c *gatewayConfig) serverTLS() (*tls.Config, error) {
 }
 
 // brokerTLS is for the connections to the brokers; nil: there is none.
-func (c *gatewayConfig) brokerTLS() (*tls.Config, error) {
-	if !c.useTLS && c.inner == (tlsFiles{}) {
+func (c *config) brokerTLS() (*tls.Config, error) {
+	if !c.useTLS && c.inner == (parts.TLSFiles{}) {
 		return nil, nil
 	}
-	return c.inner.config()
+	return c.inner.Config()
 }
 
-// config is what the gateway itself is told.
-func (c *gatewayConfig) config() (cfg gateway.Config, err error) {
+// told is what the gateway itself is told.
+func (c *config) told() (cfg gateway.Config, err error) {
 	var listeners []gateway.Listener
 	for _, way := range c.ways() {
 		l, err := c.listener(way)
@@ -247,27 +250,27 @@ func (c *gatewayConfig) config() (cfg gateway.Config, err error) {
 	return cfg, nil
 }
 
-// gateway runs until ctx ends, and then until what is in flight is answered.
-func (a *app) gateway(ctx context.Context, c gatewayConfig) (err error) {
-	log := slog.New(slog.NewJSONHandler(a.ErrOut, nil))
+// run is the process: until ctx ends, and then until what is in flight is answered.
+func run(ctx context.Context, c config, out io.Writer) (err error) {
+	log := slog.New(slog.NewJSONHandler(out, nil))
 	slabs, err := slab.New(slab.Config{})
 	if err != nil {
 		return err
 	}
-	cfg, err := c.config()
+	cfg, err := c.told()
 	if err != nil {
 		return err
 	}
 	w := gateway.World{Log: log, Clock: clock.System{}, Slabs: slabs, Judge: openHouse{}}
 	guards, err := c.secure.open(ctx, cfg, c.addresses(), &w)
 	if err != nil {
-		return cleanStop(ctx, err)
+		return parts.CleanStop(ctx, err)
 	}
 	defer func() { err = errors.Join(err, guards.end()) }()
 	guards.certify(&cfg, c.ways())
 	g, err := gateway.Open(ctx, cfg, w)
 	if err != nil {
-		return cleanStop(ctx, err)
+		return parts.CleanStop(ctx, err)
 	}
 	defer func() {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.drain)
@@ -279,11 +282,11 @@ func (a *app) gateway(ctx context.Context, c gatewayConfig) (err error) {
 	}()
 	guards.watch(g)
 	log.Info("gateway is ready", "bootstrap", g.Bootstrap("CLIENT"), "upstream", c.upstream)
-	return serveGatewayHealth(ctx, c.health, g, log)
+	return serveHealth(ctx, c.health, g, log)
 }
 
-// serveGatewayHealth answers until ctx ends.
-func serveGatewayHealth(ctx context.Context, address string, g *gateway.Gateway, log *slog.Logger) error {
+// serveHealth answers until ctx ends.
+func serveHealth(ctx context.Context, address string, g *gateway.Gateway, log *slog.Logger) error {
 	if address == "" {
 		<-ctx.Done()
 		return nil
@@ -305,7 +308,7 @@ func serveGatewayHealth(ctx context.Context, address string, g *gateway.Gateway,
 		if err := g.Ready(); err != nil {
 			reasons = append(reasons, err.Error())
 		}
-		writeReadiness(w, reasons, nil)
+		parts.WriteReadiness(w, reasons, nil)
 	})
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,

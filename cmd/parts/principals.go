@@ -1,4 +1,4 @@
-package main
+package parts
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 	"millrace/secure/login"
 )
 
-// accessKeys gives logins the access keys of IAM. It implements login.Keys.
-type accessKeys struct{ view *iam.View }
+// AccessKeys gives logins the access keys of IAM. It implements login.Keys.
+type AccessKeys struct{ View *iam.View }
 
 // Key implements login.Keys.
-func (a accessKeys) Key(ctx context.Context, id, sessionToken string) (login.Key, error) {
-	c, err := a.view.Key(ctx, id, sessionToken)
+func (a AccessKeys) Key(ctx context.Context, id, sessionToken string) (login.Key, error) {
+	c, err := a.View.Key(ctx, id, sessionToken)
 	if errors.Is(err, iam.ErrKey) {
 		return login.Key{}, fmt.Errorf("%w: %w", login.ErrUnknownKey, err)
 	}
@@ -28,8 +28,8 @@ func (a accessKeys) Key(ctx context.Context, id, sessionToken string) (login.Key
 	return login.Key{ID: c.ID, Secret: c.Secret, Principal: c.Principal, Identity: c.Identity, Expires: c.Expires}, nil
 }
 
-// openView follows users, roles and keys until the end of running, and returns when they are known.
-func openView(ctx context.Context, cluster string, store kv.KV, sealer iam.Sealer, log *slog.Logger, run func(what string, f func(context.Context) error)) (*iam.View, error) {
+// OpenView follows users, roles and keys until the end of running, and returns when they are known.
+func OpenView(ctx context.Context, cluster string, store kv.KV, sealer iam.Sealer, log *slog.Logger, run func(what string, f func(context.Context) error)) (*iam.View, error) {
 	view := iam.NewView(store, sealer, clock.System{}, log, iam.ViewConfig{Cluster: cluster})
 	run("access keys", func(ctx context.Context) error {
 		again(ctx, log, "access keys", view.Run)

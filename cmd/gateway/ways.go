@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"crypto/tls"
@@ -17,25 +17,25 @@ import (
 	"millrace/secure/login"
 )
 
-// gatewayWay is one listener of a gateway.
-type gatewayWay struct {
+// way is one listener of a gateway.
+type way struct {
 	name   string
 	listen string
 	logins []string // words of control: mtls alone, or scram and iam
 }
 
 // ways are --listen with --login, and each --also.
-func (c *gatewayConfig) ways() []gatewayWay {
-	all := []gatewayWay{{name: "CLIENT", listen: c.listen, logins: splitWords(c.secure.login)}}
+func (c *config) ways() []way {
+	all := []way{{name: "CLIENT", listen: c.listen, logins: splitWords(c.secure.login)}}
 	for i, text := range c.also {
 		logins, address, _ := strings.Cut(text, "@")
-		all = append(all, gatewayWay{name: fmt.Sprintf("CLIENT_%d", i+2), listen: address, logins: splitWords(logins)})
+		all = append(all, way{name: fmt.Sprintf("CLIENT_%d", i+2), listen: address, logins: splitWords(logins)})
 	}
 	return all
 }
 
 // validate names every fault of a way; flag is what it was told with.
-func (w gatewayWay) validate(flag string, overTLS, clientCA bool) (faults []error) {
+func (w way) validate(flag string, overTLS, clientCA bool) (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(flag+": "+format, args...)) }
 	if _, _, err := net.SplitHostPort(w.listen); err != nil {
 		fault("%q: use HOST:PORT", w.listen)
@@ -62,7 +62,7 @@ func (w gatewayWay) validate(flag string, overTLS, clientCA bool) (faults []erro
 }
 
 // mechanisms are those of SASL that a way offers.
-func (w gatewayWay) mechanisms() (all []ident.Mechanism) {
+func (w way) mechanisms() (all []ident.Mechanism) {
 	for _, word := range w.logins {
 		switch word {
 		case control.LoginScram:
@@ -75,7 +75,7 @@ func (w gatewayWay) mechanisms() (all []ident.Mechanism) {
 }
 
 // listener is the way as the gateway is told it.
-func (c *gatewayConfig) listener(w gatewayWay) (l gateway.Listener, err error) {
+func (c *config) listener(w way) (l gateway.Listener, err error) {
 	l = gateway.Listener{Name: w.name, Address: w.listen, Advertise: c.advertise, Login: login.Listener{Mechanisms: w.mechanisms()}}
 	if l.Allow, err = c.networks(); err != nil {
 		return l, err
@@ -84,7 +84,7 @@ func (c *gatewayConfig) listener(w gatewayWay) (l gateway.Listener, err error) {
 		return l, err
 	}
 	if slices.Contains(w.logins, control.LoginMTLS) && l.TLS != nil { // without files the installation's authority gives all of it, see certify
-		if l.TLS.ClientCAs, err = clientCAs(c.outer.ca); err != nil {
+		if l.TLS.ClientCAs, err = clientCAs(c.outer.CA); err != nil {
 			return l, err
 		}
 		l.TLS.ClientAuth, l.Login.Certificate = tls.RequireAndVerifyClientCert, ownerOf

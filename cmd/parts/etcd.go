@@ -1,4 +1,4 @@
-package main
+package parts
 
 import (
 	"context"
@@ -18,27 +18,27 @@ import (
 	"millrace/base/kv/etcd"
 )
 
-// tlsFiles are PEM files. An empty ca stands for the system's; cert and key are both set or both empty.
-type tlsFiles struct{ ca, cert, key string }
+// TLSFiles are PEM files. An empty ca stands for the system's; cert and key are both set or both empty.
+type TLSFiles struct{ CA, Cert, Key string }
 
-// config is for https endpoints. The client's certificate is read anew for each connection, so it may be renewed in its place.
-func (f tlsFiles) config() (*tls.Config, error) {
+// Config is for https endpoints. The client's certificate is read anew for each connection, so it may be renewed in its place.
+func (f TLSFiles) Config() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
+	if f.CA != "" {
+		pem, err := os.ReadFile(f.CA)
 		if err != nil {
 			return nil, fmt.Errorf("CA: %w", err)
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA: %s holds no certificate in PEM form", f.ca)
+			return nil, fmt.Errorf("CA: %s holds no certificate in PEM form", f.CA)
 		}
 	}
-	if f.cert == "" && f.key == "" {
+	if f.Cert == "" && f.Key == "" {
 		return cfg, nil
 	}
 	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 		return &pair, err
 	}
 	if _, err := load(); err != nil {
@@ -48,30 +48,33 @@ func (f tlsFiles) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
-// etcdConfig says how an etcd cluster is reached.
-type etcdConfig struct {
-	urls  string // separated by commas; empty: none was given
-	files tlsFiles
+// EtcdPrefix is before every key in etcd, which others may use too.
+const EtcdPrefix = "millrace/"
+
+// Etcd says how an etcd cluster is reached.
+type Etcd struct {
+	URLs  string // separated by commas; empty: none was given
+	Files TLSFiles
 }
 
-// tlsFlags adds the files for https endpoints.
-func (c *etcdConfig) tlsFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&c.files.ca, "etcd-ca", "", "PEM file of the CA that etcd's certificates are from; empty: the system's CAs")
-	flags.StringVar(&c.files.cert, "etcd-cert", "", "PEM file of the certificate to show to etcd; it may be renewed in its place")
-	flags.StringVar(&c.files.key, "etcd-key", "", "PEM file of that certificate's key")
+// TLSFlags adds the files for https endpoints.
+func (c *Etcd) TLSFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.Files.CA, "etcd-ca", "", "PEM file of the CA that etcd's certificates are from; empty: the system's CAs")
+	flags.StringVar(&c.Files.Cert, "etcd-cert", "", "PEM file of the certificate to show to etcd; it may be renewed in its place")
+	flags.StringVar(&c.Files.Key, "etcd-key", "", "PEM file of that certificate's key")
 }
 
-func (c *etcdConfig) endpoints() []string { return strings.Split(c.urls, ",") }
+func (c *Etcd) endpoints() []string { return strings.Split(c.URLs, ",") }
 
-// secure says that the endpoints are https.
-func (c *etcdConfig) secure() bool { return strings.HasPrefix(c.urls, "https://") }
+// Secure says that the endpoints are https.
+func (c *Etcd) Secure() bool { return strings.HasPrefix(c.URLs, "https://") }
 
-// validate names every fault; flag is the one that gave the URLs.
-func (c *etcdConfig) validate(flag string) error {
+// Validate names every fault; flag is the one that gave the URLs.
+func (c *Etcd) Validate(flag string) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	schemes := map[string]bool{}
-	if c.urls != "" {
+	if c.URLs != "" {
 		for _, e := range c.endpoints() {
 			u, err := url.Parse(e)
 			switch {
@@ -87,10 +90,10 @@ func (c *etcdConfig) validate(flag string) error {
 	if len(schemes) > 1 {
 		fault("%s: use one of http:// and https:// for all", flag)
 	}
-	if (c.files.cert == "") != (c.files.key == "") {
+	if (c.Files.Cert == "") != (c.Files.Key == "") {
 		fault("--etcd-cert and --etcd-key belong together")
 	}
-	if c.files != (tlsFiles{}) && !schemes["https"] {
+	if c.Files != (TLSFiles{}) && !schemes["https"] {
 		fault("--etcd-ca, --etcd-cert and --etcd-key are for https:// URLs of %s", flag)
 	} else if _, err := c.tls(); err != nil {
 		faults = append(faults, err)
@@ -99,21 +102,21 @@ func (c *etcdConfig) validate(flag string) error {
 }
 
 // tls is nil without https.
-func (c *etcdConfig) tls() (*tls.Config, error) {
-	if !c.secure() {
+func (c *Etcd) tls() (*tls.Config, error) {
+	if !c.Secure() {
 		return nil, nil
 	}
-	cfg, err := c.files.config()
+	cfg, err := c.Files.Config()
 	if err != nil {
 		err = fmt.Errorf("--etcd-ca, --etcd-cert, --etcd-key: %w", err)
 	}
 	return cfg, err
 }
 
-// absolute makes the files' paths hold for child processes.
-func (c *etcdConfig) absolute() error {
+// Absolute makes the files' paths hold for child processes.
+func (c *Etcd) Absolute() error {
 	var errs []error
-	for _, name := range []*string{&c.files.ca, &c.files.cert, &c.files.key} {
+	for _, name := range []*string{&c.Files.CA, &c.Files.Cert, &c.Files.Key} {
 		if *name != "" {
 			path, err := filepath.Abs(*name)
 			*name = path
@@ -123,13 +126,13 @@ func (c *etcdConfig) absolute() error {
 	return errors.Join(errs...)
 }
 
-// dial returns a client, which may still have to connect.
-func (c *etcdConfig) dial(ctx context.Context) (*etcd.Client, error) {
+// Dial returns a client, which may still have to connect.
+func (c *Etcd) Dial(ctx context.Context) (*etcd.Client, error) {
 	cfg, err := c.tls()
 	if err != nil {
 		return nil, err
 	}
-	return etcd.Dial(ctx, c.endpoints(), etcd.Options{Prefix: etcdPrefix, TLS: cfg})
+	return etcd.Dial(ctx, c.endpoints(), etcd.Options{Prefix: EtcdPrefix, TLS: cfg})
 }
 
 // Pauses of reach.
@@ -138,8 +141,8 @@ const (
 	reachSaid  = 5 * time.Second // between words about it
 )
 
-// reach waits until etcd answers. It returns an error where the two sides refuse each other, which does not get better by itself.
-func (c *etcdConfig) reach(ctx context.Context, log *slog.Logger) error {
+// Reach waits until etcd answers. It returns an error where the two sides refuse each other, which does not get better by itself.
+func (c *Etcd) Reach(ctx context.Context, log *slog.Logger) error {
 	cfg, err := c.tls()
 	if err != nil {
 		return err
