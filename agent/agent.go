@@ -69,11 +69,14 @@ type Agent struct {
 	mu     sync.Mutex
 	joined bool                    // the record stands under a lease; guarded by mu
 	shown  map[string]NodeSnapshot // by spec key; guarded by mu
+
+	fellows map[string]*node // as nodes, for the supervisors to see one another; guarded by mu
 }
 
 // New makes an agent.
 func New(cfg Config, w World) *Agent {
-	return &Agent{cfg: cfg.withDefaults(), world: w, nodes: map[string]*node{}, hurry: make(chan struct{}), shown: map[string]NodeSnapshot{}}
+	return &Agent{cfg: cfg.withDefaults(), world: w, nodes: map[string]*node{}, hurry: make(chan struct{}), shown: map[string]NodeSnapshot{},
+		fellows: map[string]*node{}}
 }
 
 // Run looks after the host's nodes until ctx ends; then it stops them and
@@ -193,6 +196,7 @@ func (a *Agent) apply(ctx context.Context, item kv.Item) {
 	}
 	n := newNode(a, spec, eng)
 	a.nodes[item.Key] = n
+	a.setFellows(func(all map[string]*node) { all[item.Key] = n })
 	a.wait.Go(func() { n.run(ctx) })
 }
 
@@ -232,8 +236,15 @@ func (a *Agent) putUnable(ctx context.Context, key string, cause error) error {
 func (a *Agent) remove(key string) {
 	if n, ok := a.nodes[key]; ok {
 		delete(a.nodes, key)
+		a.setFellows(func(all map[string]*node) { delete(all, key) })
 		close(n.gone)
 	}
+}
+
+func (a *Agent) setFellows(change func(map[string]*node)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(a.fellows)
 }
 
 func (a *Agent) logFile(spec engine.NodeSpec) string {

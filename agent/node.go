@@ -32,10 +32,12 @@ type node struct {
 	log    *slog.Logger
 	gone   chan struct{} // closed when the spec was removed
 	kick   chan struct{} // capacity 1: wanted has changed
+	ended  chan struct{} // closed when run has returned
 
 	mu     sync.Mutex
 	wanted engine.NodeSpec // guarded by mu
 
+	over    <-chan struct{} // closed when the agent stops
 	spec    engine.NodeSpec
 	process *proc.Process
 	served  bool // the adopted process has served before
@@ -48,7 +50,7 @@ func newNode(a *Agent, spec engine.NodeSpec, eng engine.Engine) *node {
 	return &node{
 		agent: a, key: spec.Key(), engine: eng, spec: spec, wanted: spec,
 		log:  a.world.Log.With("cluster", spec.Cluster, "broker", spec.ID),
-		gone: make(chan struct{}), kick: make(chan struct{}, 1),
+		gone: make(chan struct{}), kick: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -71,6 +73,8 @@ func (n *node) latest() engine.NodeSpec {
 
 // run supervises until ctx ends or the spec is removed, then stops the process.
 func (n *node) run(ctx context.Context) {
+	defer close(n.ended)
+	n.over = ctx.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	n.agent.wait.Go(func() {
@@ -175,6 +179,14 @@ var errNoPurge = errors.New("this agent cannot delete from the object store")
 
 // start starts the process; after a failure it pauses and returns false.
 func (n *node) start(ctx context.Context) bool {
+	if err := n.prepare(ctx); err != nil {
+		if errors.Is(err, errChanged) || ctx.Err() != nil {
+			return false
+		}
+		n.log.Error("broker could not be prepared", "err", err)
+		n.failed(ctx, err.Error(), preparePause)
+		return false
+	}
 	n.rotate()
 	path, args, err := n.engine.Command(n.spec)
 	if err == nil {
@@ -247,6 +259,11 @@ func (n *node) mustRestart(latest engine.NodeSpec) bool {
 	if latest.Stopped || latest.Round != n.status.Round {
 		return true
 	}
+	return n.otherCommand(latest)
+}
+
+// otherCommand says whether the latest spec asks for another program or other arguments.
+func (n *node) otherCommand(latest engine.NodeSpec) bool {
 	path, args, err := n.engine.Command(latest)
 	oldPath, oldArgs, oldErr := n.engine.Command(n.spec)
 	return err != nil || oldErr != nil || path != oldPath || !slices.Equal(args, oldArgs)
@@ -287,6 +304,7 @@ func (n *node) stop(ctx context.Context) {
 	if p == nil {
 		return
 	}
+	n.after()
 	ask := syscall.SIGTERM
 	if n.latest().Remove {
 		ask = syscall.SIGINT // what it has goes with it, so there is nothing to hand over

@@ -94,7 +94,7 @@ func (w *watch) look(ctx context.Context) {
 	limit := startProbe
 	mayHang := w.state == engine.Ready || w.served // one that starts may take long to recover its log
 	if mayHang {
-		limit = w.agent.cfg.Hang
+		limit = w.hang()
 		if !w.silent.IsZero() {
 			limit = max(limit-asked.Sub(w.silent), lastProbe)
 		}
@@ -105,6 +105,9 @@ func (w *watch) look(ctx context.Context) {
 	case err == nil || w.state == engine.Ready && cutOff(err):
 		w.silent = time.Time{}
 		w.answered(ctx, now)
+	case errors.Is(err, engine.ErrAlive):
+		w.silent = time.Time{}
+		w.waiting(ctx, err)
 	case ctx.Err() != nil || !mayHang || ownFault(err) || now.Sub(asked) > limit+slept:
 		w.silent = time.Time{}
 		w.next = min(max(2*w.next, firstProbe), lastProbe)
@@ -113,7 +116,7 @@ func (w *watch) look(ctx context.Context) {
 		if w.silent.IsZero() {
 			w.silent = asked
 		}
-		if since := now.Sub(w.silent); since >= w.agent.cfg.Hang {
+		if since := now.Sub(w.silent); since >= w.hang() {
 			w.kill(since, err)
 		}
 	}
@@ -128,7 +131,7 @@ func (w *watch) answered(ctx context.Context, now time.Time) {
 	} else if w.unsaved {
 		w.report(ctx, w.state, "")
 	}
-	if w.spec.Drain && !w.drained {
+	if w.spec.Drain && !w.drained && !w.manners().Deaf {
 		// Only now is it sure to know what the signal means.
 		if err := w.process.Signal(syscall.SIGUSR1); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			w.log.Error("broker could not be told to drain", "err", err)
@@ -142,6 +145,20 @@ func (w *watch) answered(ctx context.Context, now time.Time) {
 	} else if w.status.Owners != nil {
 		w.status.Owners, w.status.Counted = nil, 0
 		w.report(ctx, w.state, "")
+	}
+}
+
+// waiting is after a probe that found the node alive and not serving: it is asked less often than one that opens its listener any moment,
+// and one that has served goes on counting as such.
+func (w *watch) waiting(ctx context.Context, why error) {
+	w.next = min(max(2*w.next, firstProbe), lastProbe)
+	if w.state == engine.Ready {
+		w.served, w.next = true, countPause
+		w.state = engine.Starting
+		w.log.Warn("broker does not serve for now", "why", why)
+		w.report(ctx, w.state, why.Error())
+	} else if w.served {
+		w.next = countPause
 	}
 }
 
@@ -166,7 +183,7 @@ func (w *watch) count(ctx context.Context) {
 // kill ends a process that hangs (A4); ended says why.
 func (w *watch) kill(since time.Duration, cause error) {
 	w.hung = cause
-	w.next = w.agent.cfg.Hang
+	w.next = w.hang()
 	w.log.Error("broker does not answer and is killed", "since", since, "err", cause)
 	if err := w.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		w.log.Error("broker could not be killed", "err", err)

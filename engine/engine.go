@@ -178,6 +178,23 @@ type Preparer interface {
 	Prepare(ctx context.Context, spec NodeSpec, tell func(stage string)) error
 }
 
+// Mannered is an Engine whose programs do not behave as the agent expects of our own.
+type Mannered interface {
+	// Manners says how the node's program behaves.
+	Manners(spec NodeSpec) Manners
+}
+
+// Manners of a program. The zero value is how our own behave.
+type Manners struct {
+	Hang time.Duration // it may be silent for so long before it counts as hung; 0: as the agent has it
+	Deaf bool          // it is not told to drain by SIGUSR1, which would end it
+	Last bool          // when the agent stops, it ends after those of its cluster's nodes that are not Last: they need it to end well
+}
+
+// ErrAlive is what Probe returns of a node that answers and does not serve: it counts neither as ready nor as hung. The message says
+// what it waits for.
+var ErrAlive = errors.New("the node is alive and does not serve")
+
 // Engine runs nodes of one kind. Implementations are safe for concurrent use.
 type Engine interface {
 	// Command gives the program and its arguments that run the node in the

@@ -19,6 +19,7 @@ const (
 	ClientScram     = "CLIENT_SASL_SCRAM"  // TLS and SCRAM
 	ClientIAM       = "CLIENT_IAM"         // TLS and IAM
 	Internal        = "REPLICATION_SECURE" // brokers and agents among themselves, by their certificates
+	InternalPlain   = "REPLICATION"        // likewise, where a cluster of Apache Kafka has no certificates
 	PublicSuffix    = "_PUBLIC"
 	PrivateSuffix   = "_VPCE" // of a private connection's listener, behind its name and the base name
 	maxListeners    = 64
@@ -170,6 +171,6 @@ func (s NodeSpec) Addresses() []string {
 // Inside is the listener by which brokers and agents reach the node: the internal one, or where there is none the first.
 func (s NodeSpec) Inside() Listener {
 	all := s.Served()
-	i := slices.IndexFunc(all, func(l Listener) bool { return l.Name == Internal })
+	i := slices.IndexFunc(all, func(l Listener) bool { return l.Name == Internal || l.Name == InternalPlain })
 	return all[max(i, 0)]
 }

@@ -40,6 +40,8 @@ func plan() []room {
 		{"express/telemetry", "2"},
 		{"express/meter", "2"},
 		{"engine", "2"},
+		{"standard/dist", "2b"},
+		{"standard/render", "2b"},
 		{"control/sizes", "2b"},
 		{"control/spec", "2c"},
 		{"control/place", "2d"},
@@ -66,6 +68,7 @@ func plan() []room {
 		{"gateway", "4"},
 		{"aws/door", "4"},
 		{"express/node", "5"},
+		{"standard/node", "5"},
 		{"agent", "5"},
 		{"aws", "6"},
 		{"config", "7a"},
@@ -81,6 +84,9 @@ func separated() [][2]string {
 	return [][2]string{
 		{"agent", "express"},
 		{"control", "express"},
+		{"agent", "standard"},
+		{"control", "standard"},
+		{"express", "standard"},
 	}
 }
 

@@ -1,0 +1,48 @@
+package dist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+var javaPattern = regexp.MustCompile(`version "([0-9]{1,4})(?:\.([0-9]{1,4}))?[^"]*"`)
+
+// javaRelease reads the release out of what `java -version` prints: 17 of "17.0.15", 8 of "1.8.0_412".
+func javaRelease(text string) (int, error) {
+	m := javaPattern.FindStringSubmatch(text)
+	if m == nil {
+		return 0, errors.New("it does not say its version")
+	}
+	major, err := strconv.Atoi(m[1])
+	if major == 1 && m[2] != "" {
+		major, err = strconv.Atoi(m[2])
+	}
+	return major, err
+}
+
+// newestWanted is the Java that runs every version in the table.
+const newestWanted = 17
+
+// checkJava says why the host's Java does not run what needs the given release, and returns what it calls itself.
+func (d *Dist) checkJava(ctx context.Context, release int) (name string, err error) {
+	text, err := run(ctx, d.cfg.Java, []string{"-version"}, "")
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %s cannot be run: install a Java runtime of release %d or newer, or say where it is with JAVA_HOME: %w",
+			ErrNoJava, d.cfg.Java, newestWanted, err)
+	}
+	has, err := javaRelease(text)
+	if err != nil {
+		return "", fmt.Errorf("%w: %s: %w", ErrNoJava, d.cfg.Java, err)
+	}
+	if has < release {
+		return "", fmt.Errorf("%w: %s is Java %d: install a Java runtime of release %d or newer, or say where it is with JAVA_HOME",
+			ErrNoJava, d.cfg.Java, has, release)
+	}
+	return text, nil
+}
