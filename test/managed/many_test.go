@@ -17,8 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
 	"github.com/aws/aws-sdk-go-v2/service/kafka/types"
-
-	"millrace/base/kv/etcd"
 )
 
 const (
@@ -42,7 +40,7 @@ func TestManyClusters(t *testing.T) {
 	}
 	s := start(t)
 	p := newProvider(t, s)
-	clean := s.traces(t)
+	clean := s.traces(t, "many-")
 	var made atomic.Int64
 	var work sync.WaitGroup
 	end := time.Now().Add(length)
@@ -58,8 +56,8 @@ func TestManyClusters(t *testing.T) {
 		})
 	}
 	work.Wait()
-	left := s.traces(t)
-	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(left, clean) && time.Now().Before(deadline); left = s.traces(t) {
+	left := s.traces(t, "many-")
+	for deadline := time.Now().Add(30 * time.Second); !slices.Equal(left, clean) && time.Now().Before(deadline); left = s.traces(t, "many-") {
 		wait(t.Context())
 	}
 	for _, trace := range left {
@@ -151,8 +149,8 @@ func (p provider) becomes(arn *string, state string) error {
 }
 
 // traces are what clusters leave: processes of brokers, folders and files of brokers and objects, keys in etcd that do not tell of operations
-// or accounts.
-func (s site) traces(t *testing.T) (all []string) {
+// or accounts. word is in the names of the clusters.
+func (s site) traces(t *testing.T, word string) (all []string) {
 	t.Helper()
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -171,21 +169,14 @@ func (s site) traces(t *testing.T) (all []string) {
 		}
 		all = append(all, found...)
 	}
-	all = append(all, s.keys(t)...)
+	all = append(all, s.keys(t, word)...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-func (s site) keys(t *testing.T) (names []string) {
+func (s site) keys(t *testing.T, word string) (names []string) {
 	t.Helper()
-	endpoint, err := etcd.SocketURL(filepath.Join(s.Dir, "etcd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := etcd.Dial(t.Context(), []string{endpoint}, etcd.Options{Prefix: "millrace/"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := s.dial(t)
 	defer store.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -194,7 +185,7 @@ func (s site) keys(t *testing.T) (names []string) {
 		t.Fatal(err)
 	}
 	for _, item := range items {
-		if strings.Contains(item.Key, "many-") && !strings.HasPrefix(item.Key, "security/trail/") { // what is on record outlives what it is about
+		if strings.Contains(item.Key, word) && !strings.HasPrefix(item.Key, "security/trail/") { // what is on record outlives what it is about
 			names = append(names, "key "+item.Key)
 		}
 	}

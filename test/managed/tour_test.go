@@ -14,6 +14,19 @@ import (
 	"millrace/test/harness"
 )
 
+// fullVariable is the environment variable that has all done, at its full size: "full".
+const fullVariable = "MILLRACE_MANAGED"
+
+func full() bool { return os.Getenv(fullVariable) == "full" }
+
+// onlyInFull leaves a test out of an ordinary run.
+func onlyInFull(t *testing.T) {
+	t.Helper()
+	if !full() {
+		t.Skipf("takes minutes: %s=full", fullVariable)
+	}
+}
+
 // site is an installation with the environment of its clients.
 type site struct {
 	*harness.Cluster
@@ -23,24 +36,37 @@ type site struct {
 // start starts serve with ports of its own for the clusters that are made.
 func start(t *testing.T, args ...string) site {
 	t.Helper()
+	return startWith(t, harness.MillraceOptions{Args: args})
+}
+
+func startWith(t *testing.T, options harness.MillraceOptions) site {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts clusters: skipped with -short")
 	}
 	const ports = 1024
 	first := harness.FreePorts(t, ports)
-	c := harness.StartMillrace(t, harness.MillraceOptions{Args: append([]string{"--ports", fmt.Sprintf("%d-%d", first, first+ports-1)}, args...)})
-	out, err := exec.CommandContext(t.Context(), harness.MillraceBinary(t), "env", "--data", c.Dir, "--shell", "sh").Output()
+	options.Args = append([]string{"--ports", fmt.Sprintf("%d-%d", first, first+ports-1)}, options.Args...)
+	s := site{Cluster: harness.StartMillrace(t, options)}
+	s.env = s.environment(t)
+	return s
+}
+
+// environment is this process's, and what `millrace env` says.
+func (s site) environment(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), harness.MillraceBinary(t), "env", "--data", s.Dir, "--shell", "sh").Output()
 	if err != nil {
 		t.Fatalf("millrace env: %v", err)
 	}
-	s := site{Cluster: c, env: os.Environ()}
+	env := os.Environ()
 	for line := range strings.Lines(string(out)) {
 		if assignment, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
 			name, value, _ := strings.Cut(assignment, "=")
-			s.env = append(s.env, name+"="+strings.Trim(value, `'"`))
+			env = append(env, name+"="+strings.Trim(value, `'"`))
 		}
 	}
-	return s
+	return env
 }
 
 // report is what a tour says at its end.
