@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 )
 
+// copyGoal is the plugin of Maven that gathers jars, by its version, so that what it does stays the same.
+const copyGoal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+
 // checkMaven says why there is no Maven.
 func (d *Dist) checkMaven(ctx context.Context) error {
 	if _, err := run(ctx, d.cfg.Maven, []string{"--version"}, ""); err != nil {
@@ -36,7 +39,7 @@ func (d *Dist) fetch(ctx context.Context, k *kind) error {
 		return fmt.Errorf("list for Maven: %w", err)
 	}
 	args := []string{
-		"--quiet", "--batch-mode", "--file", pom, "dependency:copy-dependencies",
+		"--quiet", "--batch-mode", "--file", pom, copyGoal,
 		"-DincludeScope=runtime", "-DoutputDirectory=" + filepath.Join(staging, "libs"),
 	}
 	if said, err := run(ctx, d.cfg.Maven, args, staging); err != nil {
