@@ -59,7 +59,7 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 		Number: c.Operations + 1, Cluster: c.Name, ID: uuid.NewString(), Type: cmp.Or(r.Type, string(r.Kind)), Request: r, State: Running,
 		Began: p.clock.Now().UTC(),
 	}
-	after, err := p.aim(c, &op)
+	after, err := p.aim(ctx, c, &op)
 	if err != nil {
 		return Operation{}, c, err
 	}
@@ -73,7 +73,9 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 		op.Number, op.State, op.Ended = 0, Done, op.Began
 		return op, c, nil
 	}
-	op.Format = formatOf(r)
+	if op.Format = formatOf(r); max(c.Format, after.Format) == spec.FormatEngine {
+		op.Format = spec.FormatEngine
+	}
 	c.Operation, c.Operations = op.Number, op.Number
 	if r.Window && opens(c.Settings, p.clock.Now()) > 0 {
 		op.State = Pending
@@ -91,11 +93,24 @@ func (p *Plane) begin(ctx context.Context, c Cluster, rev int64, r Request) (Ope
 	if err != nil {
 		return Operation{}, c, fmt.Errorf("encode operation: %w", err)
 	}
-	return op, c, p.save(ctx, c, rev, kv.Put(operationKey(c.Name, op.Number), record))
+	held, err := p.holds(ctx, after.Settings.Configuration)
+	if err != nil {
+		return Operation{}, c, err
+	}
+	return op, c, p.swap(ctx, c, rev, held, []kv.Op{kv.Put(operationKey(c.Name, op.Number), record)})
+}
+
+// holds are the conditions of using a configuration: one that is being deleted is not begun with, and one that is begun with is not
+// deleted.
+func (p *Plane) holds(ctx context.Context, r Revision) ([]kv.Cond, error) {
+	if p.options.Holds == nil || r == (Revision{}) {
+		return nil, nil
+	}
+	return p.options.Holds(ctx, r)
 }
 
 // aim is the cluster as it shall be after an operation, whose record gets the Settings before and those after.
-func (p *Plane) aim(c Cluster, op *Operation) (after Cluster, err error) {
+func (p *Plane) aim(ctx context.Context, c Cluster, op *Operation) (after Cluster, err error) {
 	after = c
 	before := c.Settings
 	op.Before, op.After = &before, &before
@@ -111,7 +126,7 @@ func (p *Plane) aim(c Cluster, op *Operation) (after Cluster, err error) {
 		if op.Request.Settings == nil {
 			return after, fmt.Errorf("%w: an update says which settings there shall be", ErrSpec)
 		}
-		if after, err = p.told(c, *op.Request.Settings); err != nil {
+		if after, err = p.told(ctx, c, *op.Request.Settings); err != nil {
 			return after, err
 		}
 		s := after.Settings
@@ -127,7 +142,7 @@ func (p *Plane) aim(c Cluster, op *Operation) (after Cluster, err error) {
 
 // told is the cluster with other Settings: what its brokers are told follows from them. Of the cluster that serve makes, serve's flags
 // say how much memory brokers have.
-func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
+func (p *Plane) told(ctx context.Context, c Cluster, s Settings) (Cluster, error) {
 	old := c.Settings
 	s.Type = cmp.Or(s.Type, Provisioned)
 	if old.Type != "" && s.Type != old.Type || s.KMSKey != old.KMSKey && old.Type != "" {
@@ -171,6 +186,15 @@ func (p *Plane) told(c Cluster, s Settings) (Cluster, error) {
 			return c, err
 		}
 		c.Limits = limits
+	}
+	if p.options.Starting != nil {
+		properties, err := p.options.Starting(ctx, c, s.Configuration)
+		if err != nil {
+			return c, err
+		}
+		if c.Properties = properties; properties != "" {
+			c.Format = spec.FormatEngine
+		}
 	}
 	c.Settings, c.Auth, c.Brokers = s, s.Auth, s.Brokers
 	return c, nil

@@ -110,7 +110,7 @@ func (p *Plane) Ensure(ctx context.Context, asked Cluster) (Cluster, error) {
 	if err := p.settleLogins(ctx, c); err != nil {
 		return c, err
 	}
-	return c, p.arrange(ctx, c, func(int32) bool { return c.Operation == 0 }, true)
+	return c, p.arrange(ctx, c, arrangement{create: func(int32) bool { return c.Operation == 0 }, tidy: true})
 }
 
 // settleLogins gives brokers that do not run the logins of their cluster.
@@ -136,7 +136,7 @@ func (p *Plane) settleLogins(ctx context.Context, c Cluster) error {
 func merge(old, asked Cluster, idle bool) Cluster {
 	c := asked
 	c.Format, c.Managed = spec.FormatFirst, old.Managed
-	c.Limits = old.Limits
+	c.Limits, c.Properties = old.Limits, old.Properties
 	if old.Name != "" {
 		c.Log = old.Log
 	}
@@ -150,7 +150,7 @@ func merge(old, asked Cluster, idle bool) Cluster {
 		c.Format = spec.FormatLogins
 	}
 	if c.ID != "" {
-		c.Format = spec.FormatManaged
+		c.Format = max(spec.FormatManaged, old.Format)
 	}
 	c.Wanted, c.Binary, c.Operation, c.Operations = old.Wanted, old.Binary, old.Operation, old.Operations
 	switch {
@@ -221,8 +221,8 @@ func decodeCluster(name string, record []byte) (Cluster, error) {
 	if err := json.Unmarshal(record, &c); err != nil {
 		return Cluster{}, fmt.Errorf("read cluster %s: %w", name, err)
 	}
-	if c.Format > spec.FormatManaged {
-		return Cluster{}, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, spec.FormatManaged)
+	if c.Format > spec.FormatEngine {
+		return Cluster{}, fmt.Errorf("%w: cluster %s has format %d, this binary knows up to %d", ErrNewer, name, c.Format, spec.FormatEngine)
 	}
 	return c, nil
 }

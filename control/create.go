@@ -32,7 +32,7 @@ func (p *Plane) Create(ctx context.Context, name string, s Settings, tags map[st
 		return Cluster{}, fmt.Errorf("%w: name %q: use 1 to 64 letters, digits and hyphens, and no hyphen first", ErrSpec, name)
 	}
 	like := p.options.Like
-	c, err := p.told(Cluster{
+	c, err := p.told(ctx, Cluster{
 		Name: name, Format: spec.FormatManaged, Store: like.Store, Log: like.Log, Region: like.Region, Encrypt: like.Encrypt, Super: like.Super,
 		Mapping: like.Mapping, MaxConnections: like.MaxConnections, MaxConnectionsPerIP: like.MaxConnectionsPerIP,
 	}, s)
@@ -85,8 +85,12 @@ func (p *Plane) tryCreate(ctx context.Context, c Cluster) (Cluster, error) {
 	}
 	settings := c.Settings
 	op := Operation{
-		Format: spec.FormatManaged, Number: 1, Cluster: c.Name, ID: uuid.NewString(), Type: string(Create), Request: Request{Kind: Create},
+		Format: c.Format, Number: 1, Cluster: c.Name, ID: uuid.NewString(), Type: string(Create), Request: Request{Kind: Create},
 		State: Running, Began: c.Created, Before: &settings, After: &settings,
+	}
+	held, err := p.holds(ctx, settings.Configuration)
+	if err != nil {
+		return Cluster{}, err
 	}
 	if op.Steps, err = p.plan(ctx, c, c, op.Request); err != nil {
 		return Cluster{}, err
@@ -95,7 +99,7 @@ func (p *Plane) tryCreate(ctx context.Context, c Cluster) (Cluster, error) {
 	if err != nil {
 		return Cluster{}, fmt.Errorf("encode operation: %w", err)
 	}
-	cond = append(cond, kv.ModRevEquals(createsKey, last.ModRev))
+	cond = append(append(cond, held...), kv.ModRevEquals(createsKey, last.ModRev))
 	ops = append(ops, kv.Put(createsKey, []byte(c.ID)), kv.Put(operationKey(c.Name, 1), record))
 	return c, p.swap(ctx, c, 0, cond, ops)
 }

@@ -48,6 +48,10 @@
 //	    old process, if it still runs, may do is bounded by the seal of its log: see docs/decisions/0016, and rehome in reconcile.go.
 //	C15 A mend changes a spec only while no operation is under way: it compares the cluster's record too.
 //	C16 One process at a time does operations; the others wait for PlaneKey (control/lead). What the former one was at is gone on with (C4).
+//	C17 An address at which another program listens is given up for another one before a broker has ever served at it, and only of a cluster
+//	    whose addresses come from the ranges of hosts; what was found stands in the step. A broker that served keeps its address.
+//	C18 An operation that uses a configuration begins only while that is there and is not being deleted, in one transaction. What brokers
+//	    are started with by it stands in the cluster's record and in their specs, which change by an operation that starts them anew.
 //
 // Files: control.go (records, Ensure), types.go (names of control/spec), identity.go (ids, options), create.go (Create, Delete), placement.go
 // (hosts, and specs that are written), status.go (reports), operation.go (records of operations), begin.go (their beginning), run.go (the

@@ -35,6 +35,11 @@ type Options struct {
 	Also func(c Cluster) ([]kv.Op, error)
 	// Keys are prefixes of keys that go with a cluster, beside those below Prefix; nil: none.
 	Keys func(cluster string) []string
+	// Starting is what brokers of a cluster that has a revision are started with, lines "key=value" in one order; ErrSpec for a revision
+	// that cannot be. nil: nothing.
+	Starting func(ctx context.Context, c Cluster, r Revision) (string, error)
+	// Holds are conditions under which a revision is there and stays: an operation begins under them. Revision{} is none. nil: none.
+	Holds func(ctx context.Context, r Revision) ([]kv.Cond, error)
 	// Applier brings configurations to brokers; nil: they are kept to be read back.
 	Applier Applier
 	// Release is the version of Millrace that hosts should have; brokers that were started with another are patched in their maintenance
@@ -87,7 +92,7 @@ func (p *Plane) identify(ctx context.Context, c *Cluster) (cond []kv.Cond, ops [
 	if c.ID != "" {
 		return nil, nil, nil
 	}
-	c.Created, c.Version, c.Format = p.clock.Now().UTC(), 1, spec.FormatManaged
+	c.Created, c.Version, c.Format = p.clock.Now().UTC(), 1, max(c.Format, spec.FormatManaged)
 	form := p.options.Identity
 	if form.Key == "" {
 		c.ID = newID()

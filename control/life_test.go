@@ -103,7 +103,9 @@ func (f *farm) act(s engine.NodeSpec) {
 		if f.bad(s) == "" {
 			owners[s.ID] += 0
 		}
-	case old.Memory != s.Memory || old.Auth != s.Auth || old.Listen != s.Listen:
+	case f.bad(old) != "": // it does not run in truth
+		f.running[s.Key()] = s
+	case old.Properties != s.Properties || old.Memory != s.Memory || old.Auth != s.Auth || old.Listen != s.Listen:
 		f.fault("broker %d of %s was changed without a round", s.ID, s.Cluster)
 		f.running[s.Key()] = s
 	default:

@@ -65,8 +65,8 @@ func decodeOperation(item kv.Item) (Operation, error) {
 	if err := json.Unmarshal(item.Value, &op); err != nil {
 		return Operation{}, fmt.Errorf("%s: %w", item.Key, err)
 	}
-	if op.Format > spec.FormatManaged {
-		return Operation{}, fmt.Errorf("%w: %s has format %d, this binary knows up to %d", ErrNewer, item.Key, op.Format, spec.FormatManaged)
+	if op.Format > spec.FormatEngine {
+		return Operation{}, fmt.Errorf("%w: %s has format %d, this binary knows up to %d", ErrNewer, item.Key, op.Format, spec.FormatEngine)
 	}
 	return op, nil
 }

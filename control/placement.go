@@ -108,7 +108,7 @@ func (p *Plane) fits(ctx context.Context, c Cluster) error {
 }
 
 // placed is what Place says of the hosts as they are, and what is there.
-func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.NodeSpec, err error) {
+func (p *Plane) placed(ctx context.Context, c Cluster, taken ...string) (specs, there []engine.NodeSpec, err error) {
 	hosts, err := p.Hosts(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -119,7 +119,7 @@ func (p *Plane) placed(ctx context.Context, c Cluster) (specs, there []engine.No
 	if c.Listen == "" {
 		p.lendPorts(hosts)
 	}
-	specs, err = place.Brokers(c, hosts, there)
+	specs, err = place.Brokers(c, hosts, there, taken...)
 	return specs, there, err
 }
 
@@ -132,22 +132,28 @@ func (p *Plane) lendPorts(hosts []engine.Host) {
 	}
 }
 
-// arrange writes the specs of a cluster's brokers as they are to be; those that are missing only where create says so. With tidy it
-// removes those that the cluster does not explain. It returns kv.ErrConflict where a guard does not hold (any more).
-func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bool, tidy bool, guard ...kv.Cond) error {
+// arrangement says what arrange may do.
+type arrangement struct {
+	create func(id int32) bool // which of the specs that are missing are made
+	tidy   bool                // those that the cluster does not explain are removed
+	taken  []string            // host:port that brokers leave, because other programs listen there
+}
+
+// arrange writes the specs of a cluster's brokers as they are to be. It returns kv.ErrConflict where a guard does not hold (any more).
+func (p *Plane) arrange(ctx context.Context, c Cluster, how arrangement, guard ...kv.Cond) error {
 	for {
-		specs, there, rev, err := p.placedAt(ctx, c)
+		specs, there, rev, err := p.placedAt(ctx, c, how.taken)
 		if err != nil {
 			return err
 		}
 		if c.Log != "object" && slices.ContainsFunc(specs, func(s engine.NodeSpec) bool { return s.Host != specs[0].Host }) {
 			p.log.Warn("brokers on several hosts keep their logs there: while a host is away, its partitions are too", "cluster", c.Name)
 		}
-		err = p.write(ctx, rev, specs, there, create, guard)
+		err = p.write(ctx, rev, specs, there, how, guard)
 		if errors.Is(err, kv.ErrConflict) && len(guard) == 0 {
 			continue // somebody else has given addresses out
 		}
-		if err != nil || !tidy {
+		if err != nil || !how.tidy {
 			return err
 		}
 		return p.tidy(ctx, c, specs, there, guard)
@@ -156,15 +162,23 @@ func (p *Plane) arrange(ctx context.Context, c Cluster, create func(id int32) bo
 
 // write writes those specs that are new in one transaction, if nobody has given out addresses since rev, and brings the others to what
 // they shall be.
-func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.NodeSpec, create func(id int32) bool, guard []kv.Cond) error {
+func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.NodeSpec, how arrangement, guard []kv.Cond) error {
 	var cond []kv.Cond
 	var ops []kv.Op
 	for _, s := range specs {
-		if slices.ContainsFunc(there, func(o engine.NodeSpec) bool { return o.Key() == s.Key() }) {
+		i := slices.IndexFunc(there, func(o engine.NodeSpec) bool { return o.Key() == s.Key() })
+		switch {
+		case i >= 0 && slices.Contains(how.taken, there[i].Listen):
+			same, op, err := p.readdress(ctx, s)
+			if err != nil {
+				return err
+			}
+			cond, ops = append(cond, same), append(ops, op)
+		case i >= 0:
 			if err := p.place(ctx, s, guard); err != nil {
 				return err
 			}
-		} else if create(s.ID) {
+		case how.create(s.ID):
 			b, err := engine.Encode(s)
 			if err != nil {
 				return fmt.Errorf("encode node %s: %w", s.Key(), err)
@@ -186,12 +200,12 @@ func (p *Plane) write(ctx context.Context, rev int64, specs, there []engine.Node
 const placementKey = "control/placement"
 
 // placedAt is placed, with the revision at which nobody had given out other addresses.
-func (p *Plane) placedAt(ctx context.Context, c Cluster) (specs, there []engine.NodeSpec, rev int64, err error) {
+func (p *Plane) placedAt(ctx context.Context, c Cluster, taken []string) (specs, there []engine.NodeSpec, rev int64, err error) {
 	item, err := p.store.Get(ctx, placementKey)
 	if err != nil && !errors.Is(err, kv.ErrNotFound) {
 		return nil, nil, 0, fmt.Errorf("read %s: %w", placementKey, err)
 	}
-	specs, there, err = p.placed(ctx, c)
+	specs, there, err = p.placed(ctx, c, taken...)
 	return specs, there, item.ModRev, err
 }
 
@@ -212,11 +226,14 @@ func (p *Plane) tidy(ctx context.Context, c Cluster, specs, there []engine.NodeS
 	return nil
 }
 
-// place writes the spec of a node that there is. What an operation has written into it stays.
+// place writes the spec of a node that there is.
 func (p *Plane) place(ctx context.Context, s engine.NodeSpec, guard []kv.Cond) error {
-	return p.edit(ctx, s.Key(), false, func(old *engine.NodeSpec) {
-		s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
-		s.Purge, s.Moved = old.Purge, old.Moved
-		*old = s
-	}, guard...)
+	return p.edit(ctx, s.Key(), false, func(old *engine.NodeSpec) { *old = kept(s, *old) }, guard...)
+}
+
+// kept is a spec with what an operation has written into the one that there is.
+func kept(s, old engine.NodeSpec) engine.NodeSpec {
+	s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
+	s.Purge, s.Moved = old.Purge, old.Moved
+	return s
 }

@@ -205,7 +205,7 @@ func (p *Plane) mend(ctx context.Context, name string) error {
 		return nil
 	}
 	guard := kv.ModRevEquals(clusterKey(name), rev)
-	err = p.arrange(ctx, c, func(int32) bool { return true }, true, guard)
+	err = p.arrange(ctx, c, arrangement{create: func(int32) bool { return true }, tidy: true}, guard)
 	for _, s := range specs {
 		if err == nil {
 			err = p.edit(ctx, s.Key(), false, func(s *engine.NodeSpec) {
@@ -373,7 +373,7 @@ func (r *run) replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, r.step.Brokers) })
+	return r.patient(ctx, func(ctx context.Context) error { return r.up(ctx, r.cluster) })
 }
 
 // rehomes says why brokers find no place elsewhere.
@@ -415,7 +415,7 @@ func (p *Plane) heirs(ctx context.Context, c Cluster, ids []int32) (old, heirs [
 	for _, o := range old {
 		s := placed[o.ID-1]
 		h := hosts[slices.IndexFunc(hosts, func(h engine.Host) bool { return h.Name == s.Host })]
-		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory, s.Limits = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory, o.Limits
+		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory, s.Limits, s.Properties = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory, o.Limits, o.Properties
 		s.Format, s.Auth, s.Secure = o.Format, o.Auth, o.Secure // an operation may be changing them
 		if s.Listeners, err = spec.Listeners(s.Auth, s.Listen, c.PublicOf(h)); err != nil {
 			return nil, nil, err

@@ -203,7 +203,7 @@ func (p *Plane) execute(ctx context.Context, c Cluster) error {
 		if err := r.save(ctx); err != nil {
 			return err
 		}
-		err := r.aim()
+		err := r.aim(ctx)
 		if err == nil {
 			err = r.do(ctx)
 		}
@@ -276,7 +276,7 @@ func (r *run) end(ctx context.Context) error {
 			}
 			continue
 		}
-		if c, err = r.outcome(c); err != nil {
+		if c, err = r.outcome(ctx, c); err != nil {
 			return err
 		}
 		ops := []kv.Op{kv.Put(operationKey(c.Name, r.op.Number), record)}
@@ -291,7 +291,7 @@ func (r *run) end(ctx context.Context) error {
 }
 
 // outcome is the cluster's record when the operation has ended (C12).
-func (r *run) outcome(c Cluster) (Cluster, error) {
+func (r *run) outcome(ctx context.Context, c Cluster) (Cluster, error) {
 	c.Operation, c.Phase = 0, Active
 	if r.op.State == Failed {
 		c.Fault = r.op.Fault
@@ -319,7 +319,7 @@ func (r *run) outcome(c Cluster) (Cluster, error) {
 	case Create, Roll, Reboot, Replace, Patch:
 		return c, nil
 	case Update:
-		after, err := r.plane.told(c, *r.op.After)
+		after, err := r.plane.told(ctx, c, *r.op.After)
 		if err != nil {
 			return c, err
 		}

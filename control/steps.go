@@ -95,6 +95,11 @@ func (r *run) serving(ctx context.Context, brokers []int32) error {
 			if n.Status.Refused != 0 && n.Status.Refused == n.Spec.Round && !n.Lost {
 				return false, fmt.Errorf("%w: broker %d on host %s: %s", errUnusable, n.Spec.ID, n.Spec.Host, n.Status.Message)
 			}
+			if moves, err := r.moves(ctx, n); err != nil {
+				return false, err
+			} else if moves {
+				return false, errTaken
+			}
 			waiting = append(waiting, waits(n))
 		}
 		if len(waiting) == 0 {
@@ -119,14 +124,10 @@ func waits(n Node) string {
 }
 
 func (r *run) start(ctx context.Context) error {
-	err := r.plane.arrange(ctx, r.target, func(id int32) bool { return slices.Contains(r.step.Brokers, id) }, false)
-	if errors.Is(err, ErrSpec) {
-		return refused("BrokersNotPlaced", err)
-	}
-	if err != nil {
+	if err := r.placed(ctx, r.target); err != nil {
 		return err
 	}
-	return r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, r.step.Brokers) })
+	return r.patient(ctx, func(ctx context.Context) error { return r.up(ctx, r.target) })
 }
 
 // restart waits for the others first (C6). An upgraded broker that does not
@@ -214,7 +215,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 			err = fmt.Errorf("%w: %w", errRefused, fault)
 			return
 		}
-		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory, s.Limits = round, auth, all, c.Binary, c.Memory, c.Limits
+		s.Round, s.Auth, s.Listeners, s.Binary, s.Memory, s.Limits, s.Properties = round, auth, all, c.Binary, c.Memory, c.Limits, c.Properties
 		if c.Listen == "" {
 			s.Metrics = ""
 			if c.Shows() {

@@ -56,15 +56,18 @@ func (r *run) patient(ctx context.Context, wait func(context.Context) error) err
 }
 
 // aim sets what the step's brokers shall be.
-func (r *run) aim() error {
+func (r *run) aim(ctx context.Context) error {
 	r.target = r.cluster
 	if r.op.Before == nil {
 		return nil // an operation that an earlier version began
 	}
 	if r.op.Request.Kind == Update && !r.step.Back {
-		after, err := r.plane.told(r.cluster, *r.op.After)
-		if err != nil {
+		after, err := r.plane.told(ctx, r.cluster, *r.op.After)
+		if errors.Is(err, ErrSpec) {
 			return fmt.Errorf("%w: %w", errRefused, err)
+		}
+		if err != nil {
+			return err
 		}
 		after.Brokers = max(after.Brokers, r.op.Before.Brokers)
 		r.target = after

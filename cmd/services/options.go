@@ -30,6 +30,7 @@ func (s *Services) options(c Config) control.Options {
 			return all
 		},
 		Applier: applier{configuration.NewApplier(s.configurations, s.dialBrokers)},
+		Holds:   s.configurations.Holds,
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },

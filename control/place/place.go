@@ -20,8 +20,9 @@ var zones = [...]string{"zone-a", "zone-b", "zone-c"}
 
 // Brokers says where each of a cluster's brokers runs and listens, given the hosts that have an agent and what runs there, other
 // clusters' nodes included. A broker that is there stays on its host (C7), even on one without an agent; others go to the zone,
-// and in it to the host, that has the fewest of the cluster. It returns spec.ErrSpec where one finds no place.
-func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec) ([]engine.NodeSpec, error) {
+// and in it to the host, that has the fewest of the cluster. taken are host:port
+// where another program listens: no block of ports that begins there is given out, and a broker that has it gets another. It returns spec.ErrSpec where one finds no place.
+func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec, taken ...string) ([]engine.NodeSpec, error) {
 	p := placement{
 		cluster: c, hosts: map[string]engine.Host{}, taken: map[string]string{}, ofZone: map[string]int{}, ofHost: map[string]int{}, all: map[string]int{},
 		near: map[place]bool{}, first: map[string]int{}, left: map[string]bool{},
@@ -30,6 +31,10 @@ func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec) ([]en
 		if h.Format <= engine.Format {
 			p.hosts[h.Name] = h
 		}
+	}
+	for _, a := range taken {
+		p.taken[a] = "another program"
+		p.block(a)
 	}
 	old := map[int32]engine.NodeSpec{}
 	for _, s := range there {
@@ -45,10 +50,20 @@ func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec) ([]en
 		p.take(s)
 	}
 	var specs []engine.NodeSpec
-	for _, fresh := range []bool{false, true} { // those that are there choose first
+	const stays, leaves, fresh = 0, 1, 2 // those that are there choose first, and among them those that keep their addresses
+	turnOf := func(former engine.NodeSpec) int {
+		switch {
+		case former.ID == 0:
+			return fresh
+		case slices.Contains(taken, former.Listen):
+			return leaves
+		}
+		return stays
+	}
+	for turn := range fresh + 1 {
 		for id := int32(1); int(id) <= c.Brokers; id++ {
-			former, stays := old[id]
-			if stays == fresh {
+			former := old[id]
+			if turnOf(former) != turn {
 				continue
 			}
 			s, err := p.place(id, former)
@@ -128,14 +143,8 @@ func (p *placement) settle(h engine.Host, s engine.NodeSpec) {
 }
 
 func (p *placement) take(s engine.NodeSpec) {
-	if host, text, err := net.SplitHostPort(s.Listen); err == nil {
-		base, _ := strconv.Atoi(text) // a spec's address was made of a number
-		for port := base; port < base+portsPerBroker; port++ {
-			p.near[place{host, port}] = true
-		}
-		if s.Cluster == p.cluster.Name {
-			p.first[s.Host] = min(cmp.Or(p.first[s.Host], base), base)
-		}
+	if base := p.block(s.Listen); base != 0 && s.Cluster == p.cluster.Name {
+		p.first[s.Host] = min(cmp.Or(p.first[s.Host], base), base)
 	}
 	p.taken[s.Listen] = fmt.Sprintf("broker %d of cluster %s", s.ID, s.Cluster) // even where nothing listens there: it is the broker's
 	for _, l := range s.Listeners {
@@ -146,13 +155,26 @@ func (p *placement) take(s engine.NodeSpec) {
 	}
 }
 
+// block keeps the ports that begin at an address for who has it, and returns the first; 0: it is no address.
+func (p *placement) block(address string) (base int) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0
+	}
+	base, _ = strconv.Atoi(text) // a spec's address was made of a number
+	for port := base; port < base+portsPerBroker; port++ {
+		p.near[place{host, port}] = true
+	}
+	return base
+}
+
 // spec is that of a broker on a host; where the host has no agent now, its addresses stay.
 func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live bool) (engine.NodeSpec, error) {
 	c := p.cluster
 	s := engine.NodeSpec{
 		Format: engine.First, Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Limits: c.Limits, Log: c.Log, Store: c.Store,
 		Zone: cmp.Or(h.Zone, zones[int(id-1)%len(zones)]), Listen: former.Listen, Metrics: former.Metrics,
-		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary,
+		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary, Properties: c.Properties,
 	}
 	s.Secure, s.Listeners = c.SecureOf(s.Auth), former.Listeners
 	if former.ID != 0 { // until an operation changes it

@@ -111,7 +111,7 @@ func (s *steps) update(c, after spec.Cluster, configure Configure) {
 	}
 	if after.Auth != c.Auth {
 		s.relogin(c, after.Auth)
-	} else if configure.Restart || c.Memory != after.Memory || c.Limits != after.Limits || c.Binary != after.Binary || c.Public() != after.Public() ||
+	} else if configure.Restart || c.Memory != after.Memory || c.Limits != after.Limits || c.Binary != after.Binary || c.Properties != after.Properties || c.Public() != after.Public() ||
 		c.Shows() != after.Shows() {
 		s.restart(spec.IDs(1, c.Brokers), c.Brokers, "", false)
 	}

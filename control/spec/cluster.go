@@ -19,6 +19,7 @@ const (
 	FormatLogins = 2 // of a cluster that does, and of operations on them: who does not know them would let everybody in
 
 	FormatManaged = 3 // of a cluster with an ID, and of operations on what only such a one has: who does not know them would drop it
+	FormatEngine  = 4 // of a cluster whose nodes are told an engine, a version or properties, and of operations on it
 )
 
 // portStep is between the ports of two brokers of a cluster on one host.
@@ -60,6 +61,7 @@ type Cluster struct {
 	Wanted     int    `json:"wanted,omitempty"`      // brokers that there shall be; 0: as many as there are
 	WantedAuth string `json:"wanted_auth,omitempty"` // logins that there shall be; "": as there are
 	Binary     string `json:"binary,omitempty"`      // program of the brokers; "": the agent's own
+	Properties string `json:"properties,omitempty"`  // lines "key=value" that nodes are started with, by the configuration of the Settings
 	Operation  int64  `json:"operation,omitempty"`   // number of the operation under way; 0: none
 	Operations int64  `json:"operations,omitempty"`  // number of the last operation; 0: there was none
 

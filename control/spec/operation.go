@@ -76,6 +76,7 @@ type Step struct {
 	Auth    string    `json:"auth,omitempty"`  // logins that the brokers then have; "": as they have
 	First   bool      `json:"first,omitempty"` // with Auth: another pass follows, so nobody is asked for a permission yet who was not before
 	Back    bool      `json:"back,omitempty"`  // it undoes: by the Settings before
+	Taken   []string  `json:"taken,omitempty"` // host:port where brokers were to listen, and another program does
 	State   State     `json:"state"`
 	Detail  string    `json:"detail,omitempty"` // what it waits for, or what came of it
 	Began   time.Time `json:"began,omitzero"`
