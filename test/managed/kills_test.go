@@ -233,15 +233,17 @@ func changes(configured [2]*string) []pair {
 			return err
 		}}
 	}
-	iam, scram := &types.Iam{Enabled: aws.Bool(true)}, &types.Scram{Enabled: aws.Bool(true)}
+	sasl := func(iam, scram bool) *types.Sasl { // what is not said stays as it is
+		return &types.Sasl{Iam: &types.Iam{Enabled: aws.Bool(iam)}, Scram: &types.Scram{Enabled: aws.Bool(scram)}}
+	}
 	return slices.Clip([]pair{
 		{reboot, reboot},
 		{count(6), count(3)},
 		{size("xlarge"), size("large")},
 		{configuration("that is live", 0, 2), configuration("as it was", 0, 1)},
 		{configuration("that needs a start", 1, 1), configuration("as it was", 0, 1)},
-		{security("IAM and SCRAM", &types.Sasl{Iam: iam, Scram: scram}), security("IAM", &types.Sasl{Iam: iam})},
-		{security("SCRAM", &types.Sasl{Scram: scram}), security("IAM", &types.Sasl{Iam: iam})},
+		{security("IAM and SCRAM", sasl(true, true)), security("IAM", sasl(true, false))},
+		{security("SCRAM", sasl(false, true)), security("IAM", sasl(true, false))},
 		{monitoring(types.EnhancedMonitoringPerBroker, false), monitoring(types.EnhancedMonitoringDefault, false)},
 		{monitoring(types.EnhancedMonitoringPerBroker, true), monitoring(types.EnhancedMonitoringDefault, false)},
 	})
