@@ -281,12 +281,20 @@ func settleBy(t *testing.T, store kv.KV, o control.Options, k int, applies bool,
 	return cutOff
 }
 
+// betweenCuts is how many writes are between two at which a plane dies: each is tried, but with -short, as under the race detector, not all.
+func betweenCuts() int {
+	if testing.Short() {
+		return 5
+	}
+	return 1
+}
+
 // everywhere does something without a crash, and with one at each of its writes; then it is begun again where the crash left nothing of it.
 func everywhere(t *testing.T, prepare func(ctx context.Context, p *control.Plane, f *farm), begin func(ctx context.Context, p *control.Plane) error,
 	check func(t *testing.T, store kv.KV, f *farm),
 ) {
 	t.Helper()
-	for k := 1; ; k++ {
+	for k := 1; ; k += betweenCuts() {
 		more := false
 		for _, applies := range []bool{false, true} {
 			inFarm(t, func(t *testing.T, _ context.Context, store kv.KV, f *farm) {

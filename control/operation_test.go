@@ -279,7 +279,7 @@ func everyCut(t *testing.T, n int, owners func() map[int32]int, r control.Reques
 // everyCutOf is everyCut for a cluster with logins.
 func everyCutOf(t *testing.T, auth string, n int, owners func() map[int32]int, r control.Request, prepare func(*host), check func(t *testing.T, o outcome)) {
 	t.Helper()
-	for k := 1; ; k++ {
+	for k := 1; ; k += betweenCuts() {
 		more := false
 		for _, applies := range []bool{false, true} {
 			o, cutOff := scenario(t, auth, n, owners(), r, k, applies, prepare)

@@ -106,7 +106,7 @@ func TestBrokersOfALostHostArePlacedElsewhere(t *testing.T) {
 
 // A plane that dies at any write of a healing is followed by one that ends it.
 func TestHealingAfterACrashAtEveryWrite(t *testing.T) {
-	for k := 1; ; k++ {
+	for k := 1; ; k += betweenCuts() {
 		more := false
 		for _, applies := range []bool{false, true} {
 			inFarm(t, func(t *testing.T, ctx context.Context, store kv.KV, f *farm) {

@@ -84,7 +84,7 @@ func (e *env) take(key string) {
 // broker: every acknowledged record stays at its offset, LSO is that of the oldest open transaction, duplicates get the
 // first offset, and neither HW nor log start goes back.
 func TestMovesLoseNothing(t *testing.T) {
-	for seed := range uint64(16) {
+	for seed := range seeds(16) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 11))
 			e := newEnv(t, nil, fileSize(1<<20))

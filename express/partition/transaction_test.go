@@ -136,7 +136,7 @@ func (h *history) visible(from, lso int64) (out []string) {
 // TestTransactionsAreAllOrNothing plays random transactions with cuts, restarts and crashes in between: the last stable
 // offset is that of the oldest open one, and a read_committed consumer sees what was committed below it and nothing else.
 func TestTransactionsAreAllOrNothing(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range seeds(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			mem := disk.NewMem()
@@ -351,4 +351,12 @@ func TestCompactionOfTransactions(t *testing.T) {
 	must(t, e.mark(record.Marker{ProducerID: 3, Commit: true}).Err)
 	compact()
 	e.same([]string{"6:a=open", "9:b=b"}, e.committed(0, 1<<20))
+}
+
+// seeds is how many random histories a test plays: with -short, as under the race detector, for which they are much the same, a quarter.
+func seeds(n uint64) uint64 {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
 }

@@ -15,6 +15,15 @@ import (
 	"millrace/base/disk"
 )
 
+// every is the step between the cases of a long row of like ones: n where -short asks for fewer, as the race detector does, for which they are
+// all the same; 1 otherwise.
+func every(n int) int {
+	if testing.Short() {
+		return n
+	}
+	return 1
+}
+
 // TestCrashAnywhere takes what a crash may leave before every write, sync and change of a file, several times over, and
 // demands W6 of each (W1 too: an entry acknowledged before it is durable is missing in some clone).
 func TestCrashAnywhere(t *testing.T) {
@@ -30,6 +39,7 @@ func TestCrashAnywhere(t *testing.T) {
 		mu      sync.Mutex
 		moments []moment
 		seed    uint64
+		changes int
 	)
 	faulty := disk.Faulty(mem, func(op disk.Op) error {
 		if op.Kind == disk.OpRead || op.Kind == disk.OpStat || op.Kind == disk.OpReadDir || op.Kind == disk.OpLock {
@@ -37,6 +47,9 @@ func TestCrashAnywhere(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		if changes++; changes%every(5) != 0 {
+			return nil
+		}
 		for range seeds {
 			seed++
 			low, _ := h.snapshot()
@@ -80,7 +93,7 @@ func TestCrashAnywhere(t *testing.T) {
 			t.Fatal(m.description)
 		}
 	}
-	if len(moments) < 100 || len(recovered) < 10 {
+	if len(moments) < 100/every(5) || len(recovered) < 10/every(2) {
 		t.Errorf("%d moments with %d outcomes are too few to mean much", len(moments), len(recovered))
 	}
 }
@@ -95,7 +108,7 @@ func TestCrashWhileSealing(t *testing.T) {
 		if sealing.Load() && op.Name == "wal/"+fileName(1) {
 			mu.Lock()
 			defer mu.Unlock()
-			for range 40 {
+			for range 40 / every(5) {
 				clones = append(clones, mem.CrashClone(rand.New(rand.NewPCG(uint64(len(clones)), 5))))
 			}
 		}
@@ -154,7 +167,7 @@ func TestTornTail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := start; at < end; at++ {
+	for at := start; at < end; at += int64(every(11)) {
 		cut := append(bytes.Clone(whole[:at]), make([]byte, 4096)...)
 		short := whole[:at]
 		garbled := bytes.Clone(whole)
@@ -213,7 +226,7 @@ func TestDamageInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := range end {
+	for at := int64(0); at < end; at += int64(every(11)) {
 		if at >= 48 && at < 60 { // reserved bytes of the file header do count, those between salt and checksum
 			continue
 		}

@@ -51,7 +51,7 @@ func TestReadWithinRun(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			l := open(t, disk.NewMem(), func(c *Config) { c.FileSize = 16 << 20 })
 			s := l.Stream(partition(0))
-			specs := make([]batchSpec, 40)
+			specs := make([]batchSpec, 40/every(3))
 			for i := range specs {
 				specs[i] = batchSpec{base: int64(i) * 5, records: 5, size: size + i}
 			}
