@@ -28,9 +28,7 @@ var (
 
 // TestBrokersComeAndGo measures both engines and prints the tables. It asserts no figure.
 func TestBrokersComeAndGo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts clusters: skipped with -short")
-	}
+	harness.Long(t, "make brokers")
 	o := options{Partitions: 3, Every: 20 * time.Millisecond, Kill: time.Second, After: 100 * time.Millisecond, Rounds: 1, Most: 2, Many: 20,
 		Only: []string{"kill", "roll", "scale", "many"}}
 	names := []string{"millrace"}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"millrace/test/harness"
 )
 
 var (
@@ -28,9 +30,7 @@ var (
 
 // TestCompare runs Apache Kafka and millrace side by side and prints the table. It asserts no figure.
 func TestCompare(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts clusters: skipped with -short")
-	}
+	harness.Long(t, "make bench")
 	o := Options{Records: 2000, RecordSize: 1024, Rounds: 1, Starts: 0, Partitions: 1, LingerMs: -1, Compression: "none",
 		Rate: 200, LatencySeconds: 1, KafkaHeapMB: 512, PatienceSeconds: 1}
 	if *full {

@@ -41,6 +41,7 @@ type way struct {
 }
 
 func TestGateway(t *testing.T) {
+	harness.Long(t, "make test-all")
 	kafka := harness.StartKafka(t, harness.KafkaOptions{HeapMB: 1024})
 	process, bootstrap := startGateway(t, kafka.Bootstrap)
 	ways := []*way{{name: "direct", bootstrap: kafka.Bootstrap}, {name: "gateway", bootstrap: bootstrap}}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"millrace/test/harness"
 )
 
 var (
@@ -26,9 +28,7 @@ var (
 
 // TestSecure runs all ways and prints the page. It asserts no figure.
 func TestSecure(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts clusters: skipped with -short")
-	}
+	harness.Long(t, "make secure")
 	o := options{Rounds: 1, MB: 4, Batch: 16 << 10, Rate: 200, Latency: time.Second / 2, Logins: 8, Patience: time.Second, Partitions: 3, RecordSize: 1024}
 	if *full {
 		o = options{Rounds: *rounds, MB: *mb, Batch: *batch, Rate: *rate, Latency: *lasting, Logins: *count, Patience: 3 * time.Second, Partitions: 3, RecordSize: 1024}

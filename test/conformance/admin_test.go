@@ -22,6 +22,7 @@ func TestAdminAnswers(t *testing.T) {
 
 // TestAdminAnswersApacheKafka is the same body; with -rewrite it records the answers.
 func TestAdminAnswersApacheKafka(t *testing.T) {
+	harness.Long(t, "make conformance")
 	adminAnswers(t, harness.StartKafka(t, harness.KafkaOptions{}))
 }
 

@@ -22,9 +22,7 @@ const (
 
 // TestFlights streams a year of real events into millrace with five producers and reads them back with every client.
 func TestFlights(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs foreign clients")
-	}
+	harness.Long(t, "make conformance")
 	flights(t, harness.StartMillrace(t, harness.MillraceOptions{}))
 }
 

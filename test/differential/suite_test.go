@@ -27,9 +27,7 @@ const fewestRequests = 5000
 // TestDifferential sends the same requests to Apache Kafka and to express and compares the answers field by field. Every
 // difference is a row of docs/compatibility.md.
 func TestDifferential(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
+	harness.Long(t, "make suite SUITE=differential")
 	kafka, express := startBoth(t)
 	if *only == "" {
 		checkVersions(t, kafka, express)

@@ -26,6 +26,7 @@ const linesInPart = 200
 // TestConnect runs a distributed Connect worker with a file source and a file sink on the worker's default settings, kills the
 // broker and then the worker, and wants every line of the source in the sink after each.
 func TestConnect(t *testing.T) {
+	harness.Long(t, "make ecosystem")
 	t.Parallel()
 	engines(t, func(t *testing.T, s *server) {
 		runConnect(t, s, map[string]string{})

@@ -29,6 +29,7 @@ const javaTerminated = 128 + 15
 // TestStreamsKilled kills a Streams application that runs exactly_once_v2, again and again under load, and wants what comes
 // out to be what an undisturbed one makes of the same input. The short form kills the broker once as well.
 func TestStreamsKilled(t *testing.T) {
+	harness.Long(t, "make ecosystem")
 	t.Parallel()
 	engines(t, func(t *testing.T, s *server) {
 		run := newStreams(t, s)

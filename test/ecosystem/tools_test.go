@@ -13,6 +13,7 @@ import (
 
 // TestTools runs the tools that are programs of their own.
 func TestTools(t *testing.T) {
+	harness.Long(t, "make ecosystem")
 	t.Parallel()
 	engines(t, func(t *testing.T, s *server) {
 		t.Run("verifiable", func(t *testing.T) { verifyConsumers(t, s) })
@@ -23,6 +24,7 @@ func TestTools(t *testing.T) {
 
 // TestCommands runs the command line tools, and compares what they say with what they say on Apache Kafka.
 func TestCommands(t *testing.T) {
+	harness.Long(t, "make ecosystem")
 	t.Parallel()
 	engines(t, func(t *testing.T, s *server) {
 		b := openToolbox(t, s)

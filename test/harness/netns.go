@@ -114,7 +114,7 @@ func (n *Network) device(address string) string {
 
 func withoutNetwork(t testing.TB, err error) {
 	t.Helper()
-	if os.Getenv("MILLRACE_TEST_REQUIRE") == "all" {
+	if required() {
 		t.Fatalf("needs network namespaces: %v", err)
 	}
 	t.Skipf("needs network namespaces: %v", err)

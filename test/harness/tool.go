@@ -65,7 +65,7 @@ func Require(t testing.TB, tool Tool) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("MILLRACE_TEST_REQUIRE") == "all" {
+	if required() {
 		t.Fatalf("needs %s: %v", tool, err)
 	}
 	t.Skipf("needs %s: %v", tool, err)
@@ -82,7 +82,7 @@ func Has(t testing.TB, tool Tool) bool {
 	if err == nil {
 		return true
 	}
-	if os.Getenv("MILLRACE_TEST_REQUIRE") == "all" {
+	if required() {
 		t.Fatalf("needs %s: %v", tool, err)
 	}
 	t.Logf("goes without %s: %v", tool, err)
@@ -300,7 +300,7 @@ func GoBuild(t testing.TB, dir string) string {
 		return err
 	})
 	if err != nil {
-		if os.Getenv("MILLRACE_TEST_REQUIRE") == "all" {
+		if required() {
 			t.Fatal(err)
 		}
 		t.Skip(err)

@@ -106,6 +106,7 @@ const (
 
 // TestBank kills and pauses the broker under transactional load, and judges what was shown.
 func TestBank(t *testing.T) {
+	harness.Long(t, "make soak")
 	r := &run{t: t, cluster: startServer(t)} // before others run, so that no two take the same ports
 	t.Parallel()                             // most of its time is waiting
 	t.Cleanup(r.showBrokerLogs)

@@ -40,6 +40,7 @@ func TestGroupChurnMixed(t *testing.T) {
 
 // churned runs one churn and judges it.
 func churned(t *testing.T, config churn.Config) {
+	harness.Long(t, "make soak")
 	cluster := startServer(t) // before the others run, so that no two take the same ports
 	t.Parallel()              // most of its time is waiting
 	r := &run{t: t, cluster: cluster}

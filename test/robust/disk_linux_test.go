@@ -18,9 +18,7 @@ import (
 // again. Clients must be told to try again and nothing else; no acknowledged record may be lost. It needs the right to
 // mount, which root has.
 func TestDiskFull(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts clusters: skipped with -short")
-	}
+	harness.Long(t, "make soak")
 	dir := filepath.Join(t.TempDir(), "data")
 	brokers := filepath.Join(dir, "brokers")
 	mountSmall(t, brokers)

@@ -39,6 +39,7 @@ func TestKillBroker(t *testing.T) {
 
 // TestKillAll kills serve and its broker at once, as a loss of power would (the page cache survives), and starts serve again.
 func TestKillAll(t *testing.T) {
+	harness.Long(t, "make soak")
 	r := start(t)
 	r.rounds(rounds(t, 0.2), func(int) {
 		r.killAll()
@@ -50,6 +51,7 @@ func TestKillAll(t *testing.T) {
 // TestTornTail kills everything and puts rubbish behind the end of the newest WAL file before the restart, as a crash can
 // leave it behind what was synced. None of it was acknowledged, and none of it may show.
 func TestTornTail(t *testing.T) {
+	harness.Long(t, "make soak")
 	noise := make([]byte, 3000)
 	if _, err := rand.Read(noise); err != nil {
 		t.Fatal(err)
@@ -77,6 +79,7 @@ func TestTornTail(t *testing.T) {
 // TestKillServe kills serve alone. Its broker may go on or end; the next serve has to take over either way, and no
 // process may be left when that one has stopped.
 func TestKillServe(t *testing.T) {
+	harness.Long(t, "make soak")
 	r := start(t)
 	var brokers []int
 	r.rounds(rounds(t, 0.2), func(int) {
@@ -109,6 +112,7 @@ func runs(pid int) bool {
 // TestPauseBroker stops the broker's clock for a while, as a suspended machine or a long stall does. Whoever else
 // acts meanwhile, what the broker does when it wakes must be right.
 func TestPauseBroker(t *testing.T) {
+	harness.Long(t, "make soak")
 	r := start(t)
 	r.rounds(rounds(t, 0.2), func(round int) {
 		pid := r.brokerPID(0)
@@ -127,6 +131,7 @@ func TestPauseBroker(t *testing.T) {
 // TestPlantedLoss takes acknowledged data away behind the broker's back and wants it missed: a judge that finds nothing
 // here would find nothing anywhere.
 func TestPlantedLoss(t *testing.T) {
+	harness.Long(t, "make soak")
 	r := start(t)
 	r.progress(acksBetween)
 	r.drain()

@@ -102,9 +102,7 @@ func startProxy(t *testing.T, bucket *harness.S3, address string) *proxy.Store {
 
 func nemesisStart(t *testing.T) (dir string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts clusters: skipped with -short")
-	}
+	harness.Long(t, "make soak")
 	return t.TempDir()
 }
 

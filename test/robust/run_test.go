@@ -20,8 +20,10 @@ import (
 )
 
 const (
-	// defaultRounds is the number of kills of an ordinary test run; other faults have a share of it.
+	// defaultRounds is the number of kills of a run that has everything; other faults have a share of it.
 	defaultRounds = 15
+	// briefRounds is the number of kills of a plain `go test`: enough for one in the middle of a recovery.
+	briefRounds = 4
 	// nemesisVariable is the environment variable that says how long each nemesis test goes on.
 	nemesisVariable = "MILLRACE_NEMESIS"
 	// returnLimit is how long a cluster may be without acks before the run is given up. Nothing is said by it about speed.
@@ -33,7 +35,10 @@ const (
 // rounds returns how often a test injects its fault: the share of all rounds, at least 2.
 func rounds(t *testing.T, share float64) int {
 	t.Helper()
-	all := defaultRounds
+	all := briefRounds
+	if harness.Everything() {
+		all = defaultRounds
+	}
 	if text := os.Getenv("MILLRACE_KILL_ROUNDS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {

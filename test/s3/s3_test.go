@@ -139,6 +139,7 @@ func TestLostAnswers(t *testing.T) {
 
 // A store that is overloaded for a moment is asked again; one that stays so gives its error.
 func TestOverload(t *testing.T) {
+	harness.Long(t, "make suite SUITE=s3")
 	server := harness.StartS3(t)
 	credentials(t, server)
 	proxy := startBetween(t, server)

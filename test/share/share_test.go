@@ -24,9 +24,7 @@ func long(t *testing.T) {
 }
 
 func TestExpress(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs foreign clients")
-	}
+	harness.Long(t, "make share")
 	suite(t, harness.StartMillrace(t, harness.MillraceOptions{}))
 }
 

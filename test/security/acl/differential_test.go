@@ -11,6 +11,7 @@ import (
 
 	"millrace/express/api/acls"
 	"millrace/secure/acl"
+	"millrace/test/harness"
 )
 
 var only = flag.String("cases", "", "a regular expression of the cases to compare; then how many there are does not matter")
@@ -20,9 +21,7 @@ const fewest = 8000
 
 // TestAsApacheKafka compares what somebody may do on both sides, for each case and each probe.
 func TestAsApacheKafka(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
+	harness.Long(t, "make suite SUITE=security/acl")
 	pattern := regexp.MustCompile(*only)
 	asked := 0
 	for _, tc := range []struct {

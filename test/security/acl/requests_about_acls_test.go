@@ -9,6 +9,7 @@ import (
 
 	"millrace/express/api/acls"
 	"millrace/secure/acl"
+	"millrace/test/harness"
 )
 
 // odd are changes of a good binding, each of which may make it a bad one.
@@ -48,9 +49,7 @@ func odd() []func(*kmsg.CreateACLsRequestCreation) {
 
 // TestRequestsAboutACLs compares how both sides take requests about ACLs: what is created, listed and deleted, and what is refused.
 func TestRequestsAboutACLs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts Apache Kafka")
-	}
+	harness.Long(t, "make suite SUITE=security/acl")
 	kafka := startKafka(t, false)
 	express, _ := startExpress(t, false, nil)
 	sides := []*side{kafka, express}

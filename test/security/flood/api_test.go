@@ -230,6 +230,7 @@ func TestEveryRoute(t *testing.T) {
 
 // TestRequestsChanged sends what another key has signed, changed in places: nothing but a refusal comes, and nobody falls over.
 func TestRequestsChanged(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/flood")
 	const many, atATime = 1500, 16
 	f := start(t)
 	_, secret := f.nobody()

@@ -3,11 +3,14 @@ package flood
 import (
 	"sync/atomic"
 	"testing"
+
+	"millrace/test/harness"
 )
 
 // TestCrowdOfOneAddress: more connections than may be without a login, all from one address, with a whole handshake each and nothing after
 // it. Whoever has to go for them is one of them, and nobody else waits for their handshakes.
 func TestCrowdOfOneAddress(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/flood")
 	const many, atATime, mostOpen = 8000, 256, 400
 	f := start(t, "--max-connections", "400") // half of which may be without a login
 	fresh := f.tls.Clone()

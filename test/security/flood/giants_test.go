@@ -14,6 +14,7 @@ import (
 
 	"millrace/kafka/wire"
 	"millrace/secure/identity"
+	"millrace/test/harness"
 )
 
 // giants are messages of logins that are larger, deeper or longer than any may be.
@@ -43,6 +44,7 @@ func (f *fortress) giants() []attempt {
 
 // TestGiants: frames and messages that are too large, and those that are right but for some bytes.
 func TestGiants(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/flood")
 	const many, atATime, addresses = 4000, 128, 4000
 	f := start(t)
 	giants := f.giants()

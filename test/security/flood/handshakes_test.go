@@ -8,10 +8,13 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+
+	"millrace/test/harness"
 )
 
 // TestHandshakes come in great number: whole ones that lead to nothing, those that are left in the middle, and what is none.
 func TestHandshakes(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/flood")
 	const many, atATime, addresses = 8000, 64, 1000
 	f := start(t)
 	hello := f.hello()

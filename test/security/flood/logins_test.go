@@ -142,9 +142,7 @@ func badLogins(t *testing.T) int {
 
 // TestBadLogins come in great number, of all mechanisms, from many addresses, and some from one that never learns.
 func TestBadLogins(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some minutes of two processors: skipped with -short")
-	}
+	harness.Long(t, "make suite SUITE=security/flood")
 	const atATime, addresses, stubborn, modern = 512, 4096, 100, 8
 	f := start(t)
 	many, wrongs, cheap, dear := badLogins(t), f.wrongs(), f.resuming(tls.VersionTLS12), f.resuming(tls.VersionTLS13)

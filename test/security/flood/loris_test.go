@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/secure/identity"
+	"millrace/test/harness"
 )
 
 // drip is a connection that sends a byte now and then.
@@ -69,6 +70,7 @@ func (f *fortress) drips() []func(from string) (*drip, error) {
 
 // TestSlowLoris: more connections than there may be, none of which gets on. Those that are ended come again.
 func TestSlowLoris(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/flood")
 	const connections, slots, workers, rounds = 1000, 1400, 4, 12
 	f := start(t, "--max-connections", "1000")
 	ways := f.drips()

@@ -40,6 +40,7 @@ const (
 )
 
 func TestHandshakesAreThoseOfApacheKafka(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/handshake")
 	const two = 2
 	port := harness.FreePorts(t, two)
 	kafka := map[string]string{ending: fmt.Sprintf("127.0.0.1:%d", port), lasting: fmt.Sprintf("127.0.0.1:%d", port+1)}

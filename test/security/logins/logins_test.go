@@ -49,6 +49,7 @@ const topic = "logins"
 
 // TestLogins has every client log in by every method that it has, with right and wrong credentials, and with each permission missing.
 func TestLogins(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/logins")
 	s := openSite(t)
 	people := s.people()
 	for _, to := range s.targets() {

@@ -25,6 +25,7 @@ import (
 
 // TestPolicyTable asks every call of the table of policies over the wire, by principals that log in by IAM, at express and through the gateway.
 func TestPolicyTable(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/logins")
 	f, err := os.Open("../../../secure/iam/testdata/policies.txt")
 	must(t, err)
 	defer f.Close()
