@@ -305,18 +305,19 @@ func (n *node) stop(ctx context.Context) {
 		return
 	}
 	n.after()
+	patience, hurry := n.patience()
 	ask := syscall.SIGTERM
 	if n.latest().Remove {
 		ask = syscall.SIGINT // what it has goes with it, so there is nothing to hand over
 	}
 	if err := p.Signal(ask); err == nil {
-		patience := time.NewTimer(n.agent.cfg.DrainGrace)
-		defer patience.Stop()
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
 		select {
 		case <-p.Done():
-		case <-patience.C:
-			n.log.Warn("broker takes too long to hand over", "after", n.agent.cfg.DrainGrace)
-		case <-n.agent.hurry:
+		case <-timer.C:
+			n.log.Warn("broker takes too long to hand over", "after", patience)
+		case <-hurry:
 			_ = p.Signal(syscall.SIGINT) // not a second SIGTERM, which the kernel may merge with the first
 		}
 	}

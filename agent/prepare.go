@@ -62,6 +62,21 @@ func (n *node) mannersOf(spec engine.NodeSpec) engine.Manners {
 	return engine.Manners{}
 }
 
+// removePatience is how long a program that ends in its own time has where all that it keeps is to be deleted.
+const removePatience = 10 * time.Second
+
+// patience is how long the process has after the first signal, and what ends that time at once; nil: nothing does.
+func (n *node) patience() (time.Duration, <-chan struct{}) {
+	m := n.manners()
+	switch {
+	case m.End <= 0:
+		return n.agent.cfg.DrainGrace, n.agent.hurry
+	case n.latest().Remove:
+		return min(m.End, removePatience), nil
+	}
+	return m.End, nil
+}
+
 // after waits, where the agent stops and the node is one of the Last, until those of its cluster that need it to end well have ended. Each
 // of them has bounded time for that.
 func (n *node) after() {

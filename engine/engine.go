@@ -187,6 +187,7 @@ type Mannered interface {
 // Manners of a program. The zero value is how our own behave.
 type Manners struct {
 	Hang time.Duration // it may be silent for so long before it counts as hung; 0: as the agent has it
+	End  time.Duration // it has so long to end after SIGTERM, whether or not another host could take over; 0: as the agent has it
 	Deaf bool          // it is not told to drain by SIGUSR1, which would end it
 	Last bool          // when the agent stops, it ends after those of its cluster's nodes that are not Last: they need it to end well
 }

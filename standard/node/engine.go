@@ -51,6 +51,10 @@ type Engine struct {
 // recovery of its log.
 const patience = 30 * time.Second
 
+// ending is how long a controlled shutdown may take: all leaders go to other brokers, then every log is flushed and closed. A broker that is killed in
+// it recovers its logs at the next start.
+const ending = 35 * time.Second
+
 // Dir is where a node keeps what is its own, below the installation's data directory.
 func Dir(data, cluster string, id int32) string {
 	return filepath.Join(data, "standard", fmt.Sprintf("%s-%d", cluster, id))
@@ -127,7 +131,7 @@ func isLoopback(address string) bool {
 
 // Manners: a node of Apache Kafka drains when it is stopped, is ended by SIGUSR1, and may be silent for long. Controllers end last.
 func (e Engine) Manners(s engine.NodeSpec) engine.Manners {
-	return engine.Manners{Hang: patience, Deaf: true, Last: s.Role == engine.Controller}
+	return engine.Manners{Hang: patience, End: ending, Deaf: true, Last: s.Role == engine.Controller}
 }
 
 // Usable says why the spec's version cannot be run on this host.

@@ -302,4 +302,3 @@ func (c *cluster) consume(topic string, n int) {
 		}
 	}
 }
-

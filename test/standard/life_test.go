@@ -11,6 +11,7 @@ import (
 
 	"millrace/base/proc"
 	"millrace/engine"
+	"millrace/standard/node"
 	"millrace/test/harness"
 )
 
@@ -56,6 +57,10 @@ func TestLife(t *testing.T) {
 	for id, was := range before {
 		if _, err := proc.Adopt(was.PID, was.Began); !errors.Is(err, proc.ErrGone) {
 			t.Errorf("node %d runs on: %v", id, err)
+		}
+		clean := filepath.Join(node.Dir(c.folder, "c", id), "data", ".kafka_cleanshutdown")
+		if _, err := os.Stat(clean); id < least && err != nil {
+			t.Errorf("broker %d did not end in good order: %v", id, err)
 		}
 	}
 	c.began = time.Now()
