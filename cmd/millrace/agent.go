@@ -21,6 +21,7 @@ import (
 	"millrace/base/life"
 	"millrace/cmd/api"
 	"millrace/cmd/parts"
+	"millrace/cmd/standard"
 	"millrace/cmd/terminal"
 	"millrace/cmd/trails"
 	"millrace/engine"
@@ -80,6 +81,7 @@ its brokers wait for, /metrics is for Prometheus.`,
 	flags.StringVar(&cfg.host.public, "public", "", "IP or name of this host at which its brokers listen in public too, for those who log in")
 	flags.StringVar(&cfg.ship, "audit-ship", "", trails.Usage)
 	parts.KMSFlag(flags, &cfg.host.kms)
+	standard.HomesFlag(flags, &cfg.host.kafkaHomes)
 	flags.BoolVar(&cfg.secure, "secure", false, "run only brokers that ask everybody who they are; on loopback others, too")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow brokers without login on an address other than loopback")
 	return cmd

@@ -25,6 +25,7 @@ import (
 	"millrace/cmd/parts"
 	"millrace/cmd/purge"
 	"millrace/cmd/remote"
+	"millrace/cmd/standard"
 	"millrace/engine"
 	"millrace/express/node"
 	"millrace/secure/cert"
@@ -41,7 +42,10 @@ type hostConfig struct {
 	store     string // URL; empty: as the control plane says
 	public    string // address of the brokers' public listeners; empty: they have none
 	kms       string // URL; empty: a key ring below data
-	guarded   bool   // only brokers that ask who comes, unless on loopback
+
+	kafkaHomes []string // unpacked distributions of Apache Kafka
+
+	guarded bool // only brokers that ask who comes, unless on loopback
 }
 
 // checkHost says what is wrong with a name and an address that shall stand for a host.
@@ -120,6 +124,12 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 	shown := newAgentTLS(func() (*cert.Keeper, error) {
 		return parts.NewKeeper(cert.Agent(cfg.name), cfg.data, cert.Rules{}, cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files}, cfg.advertise)
 	})
+	kafka, err := standard.Open(standard.Config{Data: cfg.data, Homes: cfg.kafkaHomes, Guarded: cfg.guarded, ClientTLS: shown.config},
+		standard.World{KV: store, FS: files, Log: log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("--kafka-home: %w", err)
+	}
+	shown.beside = kafka.Run
 	express := node.Engine{
 		ClientTLS: shown.config, Guarded: cfg.guarded, Trail: remote.TrailDir(cfg.data), KMS: cmp.Or(cfg.kms, parts.DefaultKMS(cfg.data)),
 		Binary: binary, Data: cfg.data, Etcd: cfg.etcd.URLs, EtcdCA: cfg.etcd.Files.CA, EtcdCert: cfg.etcd.Files.Cert, EtcdKey: cfg.etcd.Files.Key,
@@ -127,7 +137,7 @@ func openAgent(ctx context.Context, cfg hostConfig, store kv.KV, files disk.FS, 
 	}
 	host := engine.Host{Name: cfg.name, Zone: cfg.zone, Address: cfg.advertise, Public: cfg.public, Ports: cfg.ports, Version: version, Holder: holder, Boot: boot}
 	a := agent.New(agent.Config{Host: host, LogDir: logs}, agent.World{
-		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{"express": express},
+		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{engine.Express: express, engine.Standard: kafka.Engine()},
 		Purge: func(ctx context.Context, s engine.NodeSpec) error {
 			url := cmp.Or(cfg.store, s.Store)
 			if url == "" {

@@ -270,6 +270,7 @@ type agentTLS struct {
 	make   func() (*cert.Keeper, error)
 	wanted chan struct{} // closed when somebody does
 	once   func()
+	beside func(context.Context) error // what keeps the certificates of nodes that cannot do so themselves
 
 	mu     sync.Mutex
 	keeper *cert.Keeper
@@ -281,8 +282,13 @@ func newAgentTLS(makeKeeper func() (*cert.Keeper, error)) *agentTLS {
 	return a
 }
 
-// Run keeps the certificate until ctx ends.
+// Run keeps the certificate until ctx ends, and those of nodes beside it.
 func (a *agentTLS) Run(ctx context.Context) error {
+	return life.Run(ctx, life.Actor{Name: "own certificate", Run: a.keep}, life.Actor{Name: "nodes' certificates", Run: a.beside})
+}
+
+// keep keeps the agent's own.
+func (a *agentTLS) keep(ctx context.Context) error {
 	select {
 	case <-a.wanted:
 	case <-ctx.Done():

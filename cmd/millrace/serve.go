@@ -16,6 +16,7 @@ import (
 	"millrace/base/disk"
 	"millrace/cmd/api"
 	"millrace/cmd/parts"
+	"millrace/cmd/standard"
 	"millrace/cmd/terminal"
 	"millrace/control"
 	"millrace/engine"
@@ -44,6 +45,8 @@ type serveConfig struct {
 	memory    int64
 	insecure  bool
 	login     secureConfig
+
+	kafkaHomes []string // unpacked distributions of Apache Kafka
 
 	maxConnections, maxConnectionsPerIP int
 }
@@ -106,6 +109,7 @@ them counts for none.`,
 	flags.StringVar(&cfg.wal, "wal", "", walUsage+"; empty: as the cluster does already, file for a new one")
 	flags.Int64Var(&cfg.memory, "memory", 0, "bytes of memory for each broker; 0: 192 MiB, and less where there are more than four")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
+	standard.HomesFlag(flags, &cfg.kafkaHomes)
 	cfg.login.flags(flags)
 	flags.BoolVar(&cfg.insecure, "insecure", false, "allow listeners without login on addresses other than loopback")
 	return cmd
@@ -186,7 +190,8 @@ func (c *serveConfig) host() hostConfig {
 	if err != nil {
 		address = c.advertise // validate has said so
 	}
-	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, public: c.login.public, kms: c.login.kms}
+	return hostConfig{name: c.name, zone: c.zone, advertise: address, data: c.data, etcd: c.etcd, store: c.store, public: c.login.public, kms: c.login.kms,
+		kafkaHomes: c.kafkaHomes}
 }
 
 // cluster is the default cluster as the flags describe it; 0 brokers stand for 1.
