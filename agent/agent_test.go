@@ -146,6 +146,7 @@ type env struct {
 	folder string
 	spec   engine.NodeSpec
 	nodes  children
+	engine engine.Engine // nil: nodes
 	purge  func(context.Context, engine.NodeSpec) error
 }
 
@@ -177,9 +178,13 @@ func (e *env) want(spec engine.NodeSpec) {
 
 // start runs an agent; the function that it returns stops it and waits.
 func (e *env) start() (stop func()) {
+	var eng engine.Engine = e.nodes
+	if e.engine != nil {
+		eng = e.engine
+	}
 	a := agent.New(agent.Config{Host: engine.Host{Name: "h"}, LogDir: e.folder, Hang: 300 * time.Millisecond}, agent.World{
 		KV: e.store, FS: disk.OS(""), Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
-		Engines: map[string]engine.Engine{"child": e.nodes}, Purge: e.purge,
+		Engines: map[string]engine.Engine{"child": eng}, Purge: e.purge,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
