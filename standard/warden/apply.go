@@ -76,9 +76,10 @@ func (s *session) sort(ctx context.Context, brokers []int32, properties map[stri
 		return a, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(properties)) {
-		value, have := properties[name], known[name]
+		value := properties[name]
+		have, ok := known[name]
 		switch {
-		case have.readOnly || len(have.values) == 0: // some are known only to what starts a broker
+		case !ok || have.readOnly: // some are known only to what starts a broker
 			if !have.is(value, len(brokers)) {
 				a.start = append(a.start, name)
 			}
