@@ -166,6 +166,9 @@ func (p *Plane) told(ctx context.Context, c Cluster, s Settings) (Cluster, error
 	if _, err := window.Parse(s.Window); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
+	if err := p.standard(&c, s); err != nil {
+		return c, err
+	}
 	s.KafkaVersion = cmp.Or(s.KafkaVersion, old.KafkaVersion, DefaultKafkaVersion)
 	if p.options.Binary != nil && s.KafkaVersion != old.KafkaVersion {
 		c.Binary = p.options.Binary(s.KafkaVersion)
@@ -198,6 +201,24 @@ func (p *Plane) told(ctx context.Context, c Cluster, s Settings) (Cluster, error
 	}
 	c.Settings, c.Auth, c.Brokers = s, s.Auth, s.Brokers
 	return c, nil
+}
+
+// standard says why a cluster cannot be of Apache Kafka with these Settings, and gives one that can what only such a one has.
+func (p *Plane) standard(c *Cluster, s Settings) error {
+	s.KafkaVersion = cmp.Or(s.KafkaVersion, c.Settings.KafkaVersion)
+	if err := spec.CheckStandard(c.Settings, s); err != nil || !s.Standard() {
+		return err
+	}
+	if p.options.Warden == nil {
+		return fmt.Errorf("%w: broker type %q: this installation does not run Apache Kafka", ErrSpec, s.BrokerType)
+	}
+	c.Format, c.Log, c.Store, c.Encrypt = spec.FormatEngine, "file", "", false
+	if p.options.Heap == nil {
+		return nil
+	}
+	heap, err := p.options.Heap(s.BrokerType)
+	c.Heap = heap
+	return err
 }
 
 // opens is how long it is until the maintenance window opens; 0: it is open, as one is that cannot be read.
@@ -240,7 +261,9 @@ func formatOf(r Request) int {
 // plan is the steps of an operation that brings a cluster as it is to what it shall be.
 func (p *Plane) plan(ctx context.Context, c, after Cluster, r Request) ([]Step, error) {
 	var configure plan.Configure
-	if old, now := c.Settings.Configuration, after.Settings.Configuration; r.Kind == Update && old != now && p.options.Applier != nil {
+	if old, now := c.Settings.Configuration, after.Settings.Configuration; r.Kind == Update && old != now && c.Settings.Standard() {
+		configure = plan.Configure{Apply: true} // and again, if what brokers are started with differs, which the record says
+	} else if r.Kind == Update && old != now && p.options.Applier != nil {
 		again, err := p.options.Applier.Plan(ctx, c, old, now)
 		if err != nil {
 			return nil, err
@@ -260,12 +283,20 @@ func (p *Plane) possible(ctx context.Context, c, after Cluster, r Request, steps
 			return err
 		}
 	}
+	if err := p.shrinks(ctx, c, after.Settings); r.Kind == Update && err != nil {
+		return err
+	}
 	needed := map[int32]bool{}
 	for _, s := range steps {
 		for _, id := range s.Brokers {
 			needed[id] = true
 		}
-		if s.Action == spec.ActRestart { // the others must serve meanwhile (C6)
+		if s.Action == spec.ActRoll {
+			for _, id := range c.ControllerIDs() {
+				needed[id] = true
+			}
+		}
+		if s.Action == spec.ActRestart || s.Action == spec.ActRoll { // the others must serve meanwhile (C6)
 			for _, id := range spec.IDs(1, c.Brokers) {
 				needed[id] = true
 			}

@@ -167,6 +167,9 @@ func (p *Plane) Endpoints(ctx context.Context, name string) (map[string][]string
 	all := map[string][]string{}
 	add := func(listener, address string) { all[listener] = append(all[listener], address) }
 	for _, n := range nodes {
+		if n.Spec.Role == engine.Controller {
+			continue // clients have nothing to ask it
+		}
 		for _, l := range n.Spec.Served() {
 			add(l.Name, l.Told())
 			for _, c := range private.Connections {

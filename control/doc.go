@@ -53,8 +53,22 @@
 //	C18 An operation that uses a configuration begins only while that is there and is not being deleted, in one transaction. What brokers
 //	    are started with by it stands in the cluster's record and in their specs, which change by an operation that starts them anew.
 //
+// Of clusters of Apache Kafka (broker types kafka.*), whose replicas a Warden knows:
+//
+//	C19 At most one controller and at most one broker of a cluster are down at a time because of an operation: a node that runs is stopped
+//	    only when all other nodes serve and the Warden says that all replicas and controllers are in step. One that does not run anyway
+//	    may be started anew first.
+//	C20 Before each stop, the Warden has said that the node may: no partition falls below its min.insync.replicas, none loses its last
+//	    replica in sync, the quorum keeps its majority. Until then the step waits, with longer and longer pauses, and shows why.
+//	C21 A broker leaves only in this order: its replicas are moved to the others; it is stopped; the Warden still finds none on it; the
+//	    cluster forgets it; its data is deleted; its spec goes.
+//	C22 A node of a lost host is placed on another host of its zone, with its identity and an empty disk, only when the Warden says that it
+//	    could stop; one at a time. Where a controller has moved, the other nodes are started anew to know its address.
+//	C23 Features are raised after every node runs the version, as an upgrade's last step. An upgrade that fails before goes back to the
+//	    version before; after it there is no way back, and an older version is refused.
+//
 // Files: control.go (records, Ensure), types.go (names of control/spec), identity.go (ids, options), create.go (Create, Delete), placement.go
 // (hosts, and specs that are written), status.go (reports), operation.go (records of operations), begin.go (their beginning), run.go (the
-// runner), steps.go (what a step does), undo.go (what a failed one leads to), reconcile.go (mending, healing, patches), names.go
+// runner), steps.go (what a step does), taken.go (ports of others), warden.go, roll.go and heal.go (Apache Kafka), undo.go (what a failed one leads to), reconcile.go (mending, healing, patches), names.go
 // (certificates). Folders: spec (what is recorded), place (which node goes where), plan (which steps), window, lead.
 package control

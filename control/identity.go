@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -40,6 +41,14 @@ type Options struct {
 	Starting func(ctx context.Context, c Cluster, r Revision) (string, error)
 	// Holds are conditions under which a revision is there and stays: an operation begins under them. Revision{} is none. nil: none.
 	Holds func(ctx context.Context, r Revision) ([]kv.Cond, error)
+	// Warden looks after clusters of Apache Kafka; nil: there can be none.
+	Warden Warden
+	// Used says what the volumes of a cluster of Apache Kafka hold; nil: it is not known, and none can become smaller.
+	Used Used
+	// TLS is how the plane shows a node at some host who it is, where nodes ask for that; nil: they do not.
+	TLS func(ctx context.Context, host string) (*tls.Config, error)
+	// Heap is that of the Java machine of a broker type, in bytes; nil: the engine's default.
+	Heap func(brokerType string) (int64, error)
 	// Applier brings configurations to brokers; nil: they are kept to be read back.
 	Applier Applier
 	// Release is the version of Millrace that hosts should have; brokers that were started with another are patched in their maintenance
@@ -49,6 +58,9 @@ type Options struct {
 	Patience time.Duration
 	// Away is how long a host may have no agent until its brokers are placed elsewhere; default 15 seconds.
 	Away time.Duration
+	// Hold is how long a node of Apache Kafka may have to wait, in operations of the API, for leave to stop and for replicas to be in sync
+	// again, before the operation fails; default 30 minutes.
+	Hold time.Duration
 }
 
 // Identity is the record by which brokers know Kafka's id of their cluster.
@@ -72,6 +84,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.Clusters = cmp.Or(o.Clusters, 200)
 	o.Patience = cmp.Or(o.Patience, 2*time.Minute)
+	o.Hold = cmp.Or(o.Hold, 30*time.Minute)
 	o.Away = cmp.Or(o.Away, 15*time.Second)
 	return o
 }

@@ -235,5 +235,8 @@ func (p *Plane) place(ctx context.Context, s engine.NodeSpec, guard []kv.Cond) e
 func kept(s, old engine.NodeSpec) engine.NodeSpec {
 	s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
 	s.Purge, s.Moved = old.Purge, old.Moved
+	if old.Voters != nil {
+		s.Voters = old.Voters // a node takes others from its next start on
+	}
 	return s
 }

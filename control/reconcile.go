@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (p *Plane) look(ctx context.Context, lost absences) (next time.Duration, er
 // patch begins to start brokers anew that run by another release than their hosts have, in the maintenance window; next is until that
 // opens. A cluster without a window is not patched, nor one that was given a program of its own.
 func (p *Plane) patch(ctx context.Context, c Cluster) (next time.Duration, err error) {
-	if !quiet(c) || c.Settings.Window == "" || c.Binary != "" || p.options.Release == "" || c.Release == p.options.Release {
+	if !quiet(c) || c.Settings.Standard() || c.Settings.Window == "" || c.Binary != "" || p.options.Release == "" || c.Release == p.options.Release {
 		return lookAgain, nil
 	}
 	if wait := opens(c.Settings, p.clock.Now()); wait > 0 {
@@ -247,6 +248,7 @@ func drift(c Cluster, specs, there []engine.NodeSpec) (all []Fault) {
 			continue
 		}
 		s.Round, s.Binary = there[i].Round, there[i].Binary // of the last operation
+		s.Voters = there[i].Voters
 		if !spec.Same(s, there[i]) {
 			tell("SpecChanged", s)
 		}
@@ -324,6 +326,8 @@ func (p *Plane) healCluster(ctx context.Context, c Cluster, ids []int32, hosts [
 			return p.blame(ctx, c.Name, Fault{})
 		}
 		return nil
+	case c.Settings.Standard():
+		return p.healStandard(ctx, c, ids, who)
 	case c.Log != "object":
 		return p.blame(ctx, c.Name, Fault{Code: faultLost, Message: "no agent looks after host " + who + "; the logs of its brokers are on its disk, so they cannot be placed elsewhere"})
 	}
@@ -366,6 +370,9 @@ func (p *Plane) blame(ctx context.Context, cluster string, f Fault) error {
 
 // replace is the step that places brokers elsewhere, those whose host is still away.
 func (r *run) replace(ctx context.Context) error {
+	if err := r.spared(ctx); err != nil {
+		return err
+	}
 	err := r.plane.rehome(ctx, r.cluster, r.step.Brokers)
 	if errors.Is(err, ErrSpec) {
 		return refused("BrokersNotPlaced", err)
@@ -408,16 +415,22 @@ func (p *Plane) heirs(ctx context.Context, c Cluster, ids []int32) (old, heirs [
 	if int(slices.MaxFunc(old, func(a, b engine.NodeSpec) int { return int(a.ID - b.ID) }).ID) > c.Brokers {
 		c.Brokers = MaxBrokers
 	}
-	placed, err := place.Brokers(c, hosts, there)
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, o := range old {
-		s := placed[o.ID-1]
+		at := hosts
+		if o.Engine == engine.Standard {
+			at = slices.DeleteFunc(slices.Clone(hosts), func(h engine.Host) bool { return cmp.Or(h.Zone, o.Zone) != o.Zone })
+		}
+		placed, err := place.Brokers(c, at, there)
+		if err != nil {
+			return nil, nil, err
+		}
+		s := placed[slices.IndexFunc(placed, func(s engine.NodeSpec) bool { return s.ID == o.ID })]
+		there = append(there, s)
 		h := hosts[slices.IndexFunc(hosts, func(h engine.Host) bool { return h.Name == s.Host })]
 		s.Stopped, s.Round, s.Drain, s.Remove, s.Binary, s.Memory, s.Limits, s.Properties = o.Stopped, o.Round, o.Drain, o.Remove, o.Binary, o.Memory, o.Limits, o.Properties
 		s.Format, s.Auth, s.Secure = o.Format, o.Auth, o.Secure // an operation may be changing them
-		if s.Listeners, err = spec.Listeners(s.Auth, s.Listen, c.PublicOf(h)); err != nil {
+		s.Version, s.Heap, s.Volume = o.Version, o.Heap, o.Volume
+		if s.Listeners, err = c.NodeListeners(s.ID, s.Auth, s.Listen, c.PublicOf(h)); err != nil {
 			return nil, nil, err
 		}
 		heirs = append(heirs, s)

@@ -29,11 +29,23 @@ func (r *run) do(ctx context.Context) error {
 	case spec.ActRestart:
 		return r.restart(ctx)
 	case spec.ActEven:
-		return r.even(ctx)
+		return r.byEngine(ctx, r.even, r.elect)
 	case spec.ActDrain:
-		return r.drain(ctx)
+		return r.byEngine(ctx, r.drain, r.drainStandard)
 	case spec.ActStop:
-		return r.halt(ctx)
+		return r.byEngine(ctx, r.halt, r.haltStandard)
+	case spec.ActRoll:
+		return r.roll(ctx)
+	case spec.ActSettle:
+		return r.settled(ctx)
+	case spec.ActSpread:
+		return r.spreadStandard(ctx)
+	case spec.ActLeave:
+		return r.leave(ctx)
+	case spec.ActFinish:
+		return r.finish(ctx)
+	case spec.ActResize:
+		return r.resize(ctx)
 	case spec.ActRemove:
 		return r.remove(ctx)
 	case spec.ActConfigure:
@@ -50,6 +62,14 @@ func (r *run) do(ctx context.Context) error {
 		return r.replace(ctx)
 	}
 	return fmt.Errorf("%w: this version does not know the action %q", errRefused, r.step.Action)
+}
+
+// byEngine does what the cluster's engine needs.
+func (r *run) byEngine(ctx context.Context, express, standard func(context.Context) error) error {
+	if r.cluster.Settings.Standard() {
+		return standard(ctx)
+	}
+	return express(ctx)
 }
 
 // spec is that of a broker; ok is false where there is none.
@@ -126,6 +146,11 @@ func waits(n Node) string {
 func (r *run) start(ctx context.Context) error {
 	if err := r.placed(ctx, r.target); err != nil {
 		return err
+	}
+	if r.step.Back { // they were to leave
+		if err := r.each(ctx, func(s *engine.NodeSpec) { s.Stopped, s.Remove = false, false }); err != nil {
+			return err
+		}
 	}
 	return r.patient(ctx, func(ctx context.Context) error { return r.up(ctx, r.target) })
 }

@@ -26,7 +26,9 @@ func inUse(s engine.NodeSpec, at ...string) string {
 // A port of the range that another program holds is left to it (C17).
 func TestPortsOfOthersAreLeftToThemAfterACrashAtEveryWrite(t *testing.T) {
 	everywhere(t, func(_ context.Context, _ *control.Plane, f *farm) {
-		f.bad = func(s engine.NodeSpec) string { return inUse(s, "127.0.0.1:20000", "127.0.0.1:20016", "127.0.0.1:20024") }
+		f.bad = func(s engine.NodeSpec) string {
+			return inUse(s, "127.0.0.1:20000", "127.0.0.1:20016", "127.0.0.1:20024")
+		}
 	}, func(ctx context.Context, p *control.Plane) error {
 		_, err := p.Create(ctx, "c", three, nil)
 		return err

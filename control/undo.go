@@ -39,7 +39,11 @@ func (r *run) patient(ctx context.Context, wait func(context.Context) error) err
 	default:
 		return wait(ctx)
 	}
-	limited, cancel := context.WithTimeout(ctx, r.plane.options.Patience)
+	patience := r.plane.options.Patience
+	if r.cluster.Settings.Standard() {
+		patience *= standardPatience // it may have to be fetched first, and it reads its logs when it starts
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := wait(limited)
 	late := err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
@@ -50,10 +54,35 @@ func (r *run) patient(ctx context.Context, wait func(context.Context) error) err
 	case errors.Is(err, errUnusable):
 		return refused("ProgramNotUsable", err)
 	case late:
-		return refused("BrokersNotServing", fmt.Errorf("after %s, %s", r.plane.options.Patience, cmp.Or(r.step.Detail, "nothing was reported")))
+		return refused("BrokersNotServing", fmt.Errorf("after %s, %s", patience, cmp.Or(r.step.Detail, "nothing was reported")))
 	}
 	return err
 }
+
+// standardPatience is how many times as long a node of Apache Kafka may take.
+const standardPatience = 3
+
+// bounded is patient for what depends on how much a cluster has to copy: it fails with the code.
+func (r *run) bounded(ctx context.Context, code string, wait func(context.Context) error) error {
+	if r.op.Request.Kind != Create && r.op.Request.Kind != Update && r.op.Request.Kind != Replace {
+		return wait(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, r.plane.options.Hold)
+	defer cancel()
+	err := wait(limited)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	detail := cmp.Or(r.step.Detail, "nothing was reported")
+	if r.step.Back && code != codeMustNotStop {
+		r.plane.log.Error("what was undone is not in sync", "cluster", r.op.Cluster, "step", r.step.Name, "detail", detail)
+		return nil
+	}
+	return refused(code, fmt.Errorf("after %s, %s", r.plane.options.Hold, detail))
+}
+
+// codeMustNotStop is that of an operation that would have to stop a node that others need.
+const codeMustNotStop = "NodeMustNotStop"
 
 // aim sets what the step's brokers shall be.
 func (r *run) aim(ctx context.Context) error {
@@ -95,6 +124,9 @@ func (r *run) undo(failed int, cause error) {
 
 // configure brings the configuration of the Settings to the cluster.
 func (r *run) configure(ctx context.Context) error {
+	if r.cluster.Settings.Standard() {
+		return r.configureStandard(ctx)
+	}
 	if r.plane.options.Applier == nil {
 		return nil
 	}

@@ -18,6 +18,14 @@ const portsPerBroker = 8
 // zones are those of a host that was given none: its brokers stand for three.
 var zones = [...]string{"zone-a", "zone-b", "zone-c"}
 
+// zoneByID is that of a node on a host that was given none.
+func zoneByID(id int32) string {
+	if spec.Controller(id) {
+		id -= spec.FirstController - 1
+	}
+	return zones[int(id-1)%len(zones)]
+}
+
 // Brokers says where each of a cluster's brokers runs and listens, given the hosts that have an agent and what runs there, other
 // clusters' nodes included. A broker that is there stays on its host (C7), even on one without an agent; others go to the zone,
 // and in it to the host, that has the fewest of the cluster. taken are host:port
@@ -61,7 +69,7 @@ func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec, taken
 		return stays
 	}
 	for turn := range fresh + 1 {
-		for id := int32(1); int(id) <= c.Brokers; id++ {
+		for _, id := range append(c.ControllerIDs(), spec.IDs(1, c.Brokers)...) {
 			former := old[id]
 			if turnOf(former) != turn {
 				continue
@@ -74,7 +82,21 @@ func Brokers(c spec.Cluster, hosts []engine.Host, there []engine.NodeSpec, taken
 		}
 	}
 	slices.SortFunc(specs, func(a, b engine.NodeSpec) int { return int(a.ID - b.ID) })
+	quorum(specs)
 	return specs, reachable(specs)
+}
+
+// quorum tells every node of Apache Kafka where the controllers are.
+func quorum(specs []engine.NodeSpec) {
+	var voters []engine.Voter
+	for _, s := range specs {
+		if s.Role == engine.Controller {
+			voters = append(voters, engine.Voter{ID: s.ID, Address: s.Listen})
+		}
+	}
+	for i := range specs {
+		specs[i].Voters = voters
+	}
 }
 
 // placement is what has been decided so far.
@@ -82,7 +104,7 @@ type placement struct {
 	cluster        spec.Cluster
 	hosts          map[string]engine.Host
 	taken          map[string]string // what listens, by address
-	ofZone, ofHost map[string]int    // the cluster's brokers
+	ofZone, ofHost map[string]int    // the cluster's nodes of a kind
 	all            map[string]int    // nodes of a host, whatever their cluster
 	near           map[place]bool    // addresses of the blocks of what listens, for listeners that it may get
 	first          map[string]int    // lowest port of the cluster's brokers, by host
@@ -93,6 +115,14 @@ type placement struct {
 type place struct {
 	host string
 	port int
+}
+
+// kindOf is what nodes are counted apart by: controllers are spread over zones and hosts of themselves, and so are brokers.
+func kindOf(id int32) string {
+	if spec.Controller(id) {
+		return "controller "
+	}
+	return "broker "
 }
 
 // zoneOf is that of a host; one that was given none is a zone of its own.
@@ -116,8 +146,9 @@ func (p *placement) place(id int32, former engine.NodeSpec) (engine.NodeSpec, er
 	for _, h := range p.hosts {
 		order = append(order, h)
 	}
+	kind := kindOf(id)
 	slices.SortFunc(order, func(a, b engine.Host) int {
-		return cmp.Or(p.ofZone[zoneOf(a)]-p.ofZone[zoneOf(b)], p.ofHost[a.Name]-p.ofHost[b.Name], p.all[a.Name]-p.all[b.Name], cmp.Compare(a.Name, b.Name))
+		return cmp.Or(p.ofZone[kind+zoneOf(a)]-p.ofZone[kind+zoneOf(b)], p.ofHost[kind+a.Name]-p.ofHost[kind+b.Name], p.all[a.Name]-p.all[b.Name], cmp.Compare(a.Name, b.Name))
 	})
 	faults := []error{fmt.Errorf("%w: no host has a place for broker %d", spec.ErrSpec, id)}
 	for _, h := range order {
@@ -136,8 +167,9 @@ func (p *placement) place(id int32, former engine.NodeSpec) (engine.NodeSpec, er
 }
 
 func (p *placement) settle(h engine.Host, s engine.NodeSpec) {
-	p.ofZone[zoneOf(h)]++
-	p.ofHost[h.Name]++
+	kind := kindOf(s.ID)
+	p.ofZone[kind+zoneOf(h)]++
+	p.ofHost[kind+h.Name]++
 	p.all[h.Name]++
 	p.take(s)
 }
@@ -172,18 +204,17 @@ func (p *placement) block(address string) (base int) {
 func (p *placement) spec(id int32, h engine.Host, former engine.NodeSpec, live bool) (engine.NodeSpec, error) {
 	c := p.cluster
 	s := engine.NodeSpec{
-		Format: engine.First, Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: "express", Memory: c.Memory, Limits: c.Limits, Log: c.Log, Store: c.Store,
-		Zone: cmp.Or(h.Zone, zones[int(id-1)%len(zones)]), Listen: former.Listen, Metrics: former.Metrics,
+		Auth: c.Auth, Host: h.Name, Cluster: c.Name, ID: id, Engine: engine.Express, Memory: c.Memory, Limits: c.Limits, Log: c.Log, Store: c.Store,
+		Zone: cmp.Or(h.Zone, zoneByID(id)), Listen: former.Listen, Metrics: former.Metrics,
 		MaxConnections: c.MaxConnections, MaxConnectionsPerIP: c.MaxConnectionsPerIP, Binary: c.Binary, Properties: c.Properties,
 	}
+	c.Tell(&s)
 	s.Secure, s.Listeners = c.SecureOf(s.Auth), former.Listeners
 	if former.ID != 0 { // until an operation changes it
 		s.Auth, s.Secure = former.Auth, c.SecureOf(former.Auth)
 		s.Secure.Authorize = former.Secure.Authorize
 	}
-	if s.Auth != "" || s.Secure != (engine.Secure{}) {
-		s.Format = engine.Format
-	}
+	s.Format = s.Least()
 	if !live {
 		return s, nil
 	}
@@ -206,7 +237,7 @@ func (p *placement) at(s *engine.NodeSpec, h engine.Host, base string) (err erro
 	if s.Metrics, err = p.metrics(s.ID, h, base); err != nil {
 		return err
 	}
-	if s.Listeners, err = spec.Listeners(s.Auth, base, p.cluster.PublicOf(h)); err != nil {
+	if s.Listeners, err = p.cluster.NodeListeners(s.ID, s.Auth, base, p.cluster.PublicOf(h)); err != nil {
 		return err
 	}
 	for _, a := range s.Addresses() {
@@ -276,7 +307,7 @@ func (p *placement) best(host string, free []int) int {
 		}
 		return free[0]
 	}
-	need := (p.cluster.Brokers + len(p.hosts) - 1) / len(p.hosts)
+	need := (p.cluster.Brokers + len(p.cluster.ControllerIDs()) + len(p.hosts) - 1) / len(p.hosts)
 	run := 0
 	for i, at := range free {
 		if run++; i > 0 && free[i-1]+portsPerBroker != at {

@@ -8,5 +8,8 @@
 //	    are added begin as they shall be.
 //	L2  What is undone is undone in the reverse order, each step by what brings back the Settings before.
 //
-// Files: plan.go.
+//	L3  Of Apache Kafka, controllers are restarted before brokers, features are raised when every node runs the version that has them, and
+//	    a broker leaves only after its replicas.
+//
+// Files: plan.go, standard.go.
 package plan

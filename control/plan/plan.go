@@ -68,6 +68,10 @@ func passes(c spec.Cluster, auth string) []string {
 // that brokers are to hear of.
 func Of(c, after spec.Cluster, r spec.Request, configure Configure) ([]spec.Step, error) {
 	var s steps
+	if c.Settings.Standard() {
+		err := s.standard(c, after, r, configure)
+		return s, err
+	}
 	switch r.Kind {
 	case spec.Create:
 		s.add(spec.ActStart, spec.IDs(1, c.Brokers)...)
@@ -127,10 +131,18 @@ func Undo(op spec.Operation, failed int) []spec.Step {
 	var back steps
 	switch op.Request.Kind {
 	case spec.Create:
-		back.add(spec.ActHalt, op.Steps[failed].Brokers...)
-	case spec.Update:
 		for _, s := range slices.Backward(op.Steps[:failed+1]) {
-			back.undo(op, s)
+			if s.Action == spec.ActStart {
+				back.add(spec.ActHalt, s.Brokers...)
+			}
+		}
+	case spec.Update:
+		undo := back.undo
+		if op.Before.Standard() {
+			undo = back.undoStandard
+		}
+		for _, s := range slices.Backward(op.Steps[:failed+1]) {
+			undo(op, s)
 		}
 	}
 	for i := range back {

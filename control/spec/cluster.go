@@ -61,6 +61,7 @@ type Cluster struct {
 	Wanted     int    `json:"wanted,omitempty"`      // brokers that there shall be; 0: as many as there are
 	WantedAuth string `json:"wanted_auth,omitempty"` // logins that there shall be; "": as there are
 	Binary     string `json:"binary,omitempty"`      // program of the brokers; "": the agent's own
+	Heap       int64  `json:"heap,omitempty"`        // bytes, of the Java machine of each broker of Apache Kafka; 0: the engine's default
 	Properties string `json:"properties,omitempty"`  // lines "key=value" that nodes are started with, by the configuration of the Settings
 	Operation  int64  `json:"operation,omitempty"`   // number of the operation under way; 0: none
 	Operations int64  `json:"operations,omitempty"`  // number of the last operation; 0: there was none
@@ -195,5 +196,5 @@ func (c Cluster) PublicOf(h engine.Host) string {
 
 // Shows says that brokers show their metrics because their Settings say so.
 func (c Cluster) Shows() bool {
-	return c.Listen == "" && (c.Settings.OpenMetrics.JMX || c.Settings.OpenMetrics.Node)
+	return c.Listen == "" && !c.Settings.Standard() && (c.Settings.OpenMetrics.JMX || c.Settings.OpenMetrics.Node)
 }

@@ -76,6 +76,7 @@ type Step struct {
 	Auth    string    `json:"auth,omitempty"`  // logins that the brokers then have; "": as they have
 	First   bool      `json:"first,omitempty"` // with Auth: another pass follows, so nobody is asked for a permission yet who was not before
 	Back    bool      `json:"back,omitempty"`  // it undoes: by the Settings before
+	Live    bool      `json:"live,omitempty"`  // of ActRoll: nodes are told and go on running; what differs counts at once already
 	Taken   []string  `json:"taken,omitempty"` // host:port where brokers were to listen, and another program does
 	State   State     `json:"state"`
 	Detail  string    `json:"detail,omitempty"` // what it waits for, or what came of it
@@ -100,6 +101,12 @@ const (
 	ActErase     Action = "ERASE"     // stops them, whatever they own, and deletes their data
 	ActPurge     Action = "PURGE"     // deletes what the cluster keeps in the object store
 	ActHalt      Action = "HALT"      // tells them to stop, and does not wait
+	ActRoll      Action = "ROLL"      // of Apache Kafka: starts them anew one at a time, as the cluster bears it
+	ActSettle    Action = "SETTLE"    // of Apache Kafka: waits until all replicas and controllers are in step
+	ActSpread    Action = "SPREAD"    // of Apache Kafka: moves replicas onto brokers that were added
+	ActLeave     Action = "LEAVE"     // of Apache Kafka: takes them out of the cluster's records
+	ActFinish    Action = "FINISH"    // of Apache Kafka: raises the feature levels, after which there is no way back
+	ActResize    Action = "RESIZE"    // of Apache Kafka: gives them volumes of another size
 	ActReplace   Action = "REPLACE"   // places those of lost hosts elsewhere, and waits until they serve
 )
 
@@ -109,9 +116,13 @@ func (a Action) Name(brokers []int32) string {
 	for i, id := range brokers {
 		ids[i] = strconv.Itoa(int(id))
 	}
-	who := "broker " + strings.Join(ids, ", ")
+	kind := "broker"
+	if len(brokers) > 0 && Controller(brokers[0]) {
+		kind = "controller"
+	}
+	who := kind + " " + strings.Join(ids, ", ")
 	if len(ids) > 1 {
-		who = "brokers " + strings.Join(ids, ", ")
+		who = kind + "s " + strings.Join(ids, ", ")
 	}
 	switch a {
 	case ActStart:
@@ -136,6 +147,18 @@ func (a Action) Name(brokers []int32) string {
 		return "delete what is in the object store"
 	case ActHalt:
 		return "stop " + who
+	case ActRoll:
+		return "restart one after the other " + who
+	case ActSettle:
+		return "wait until all replicas are in sync"
+	case ActSpread:
+		return "move replicas onto new brokers"
+	case ActLeave:
+		return "forget " + who
+	case ActFinish:
+		return "finish the upgrade"
+	case ActResize:
+		return "resize the volumes of " + who
 	case ActReplace:
 		return "place elsewhere " + who
 	}
