@@ -27,6 +27,7 @@ type farm struct {
 	running map[string]engine.NodeSpec   // by key: what each process was started for
 	cut     map[string]bool              // hosts whose agent is away; their processes run on
 	owners  map[string]map[int32]int     // partitions by cluster and broker
+	kafka   *kafka                       // what clusters of Apache Kafka are like
 	objects map[string]bool              // clusters that have something in the object store
 	bad     func(engine.NodeSpec) string // why a process does not serve; "": it does
 	began   []string                     // "cluster/id" for each start after the first
@@ -36,7 +37,8 @@ type farm struct {
 func newFarm(t *testing.T, store kv.KV) *farm {
 	return &farm{
 		t: t, store: store, running: map[string]engine.NodeSpec{}, cut: map[string]bool{}, owners: map[string]map[int32]int{}, objects: map[string]bool{},
-		bad: func(engine.NodeSpec) string { return "" },
+		kafka: &kafka{behind: map[int32]int{}, may: map[int32]bool{}},
+		bad:   func(engine.NodeSpec) string { return "" },
 	}
 }
 
@@ -84,6 +86,9 @@ func (f *farm) act(s engine.NodeSpec) {
 		f.owners[s.Cluster] = map[int32]int{}
 	}
 	owners := f.owners[s.Cluster]
+	if s.Engine == engine.Standard {
+		f.kafka.acts(f, s, old, runs)
+	}
 	switch {
 	case s.Stopped:
 		delete(f.running, s.Key())
@@ -100,18 +105,20 @@ func (f *farm) act(s engine.NodeSpec) {
 			f.began = append(f.began, fmt.Sprintf("%s/%d", s.Cluster, s.ID))
 		}
 		f.running[s.Key()], f.objects[s.Cluster] = s, true
-		if f.bad(s) == "" {
+		if f.bad(s) == "" && s.Role == "" {
 			owners[s.ID] += 0
 		}
 	case f.bad(old) != "": // it does not run in truth
 		f.running[s.Key()] = s
+	case s.Engine == engine.Standard && old.Version == s.Version && old.Heap == s.Heap && old.Auth == s.Auth && old.Listen == s.Listen:
+		f.running[s.Key()] = s // its properties count from the next start on
 	case old.Properties != s.Properties || old.Memory != s.Memory || old.Auth != s.Auth || old.Listen != s.Listen:
 		f.fault("broker %d of %s was changed without a round", s.ID, s.Cluster)
 		f.running[s.Key()] = s
 	default:
 		f.running[s.Key()] = s
 	}
-	if s.Drain && owners[s.ID] > 0 {
+	if s.Engine != engine.Standard && s.Drain && owners[s.ID] > 0 {
 		owners[1] += owners[s.ID]
 		owners[s.ID] = 0
 	}
@@ -172,7 +179,7 @@ func (f *farm) reachOneAnother() {
 	for _, from := range f.running {
 		for _, to := range f.running {
 			inside := has(from, engine.Internal) && has(to, engine.Internal)
-			if f.cut[from.Host] || f.cut[to.Host] {
+			if f.cut[from.Host] || f.cut[to.Host] || from.Engine == engine.Standard {
 				continue // brokers have been placed elsewhere, or nobody can do anything
 			}
 			if from.Cluster == to.Cluster && from.ID != to.ID && !inside && (!has(to, engine.Client) || to.Secure.Authorize) {
@@ -294,17 +301,25 @@ func everywhere(t *testing.T, prepare func(ctx context.Context, p *control.Plane
 	check func(t *testing.T, store kv.KV, f *farm),
 ) {
 	t.Helper()
+	everywhereWith(t, func(*farm) control.Options { return options() }, prepare, begin, check)
+}
+
+// everywhereWith is everywhere for a control plane with other options.
+func everywhereWith(t *testing.T, with func(f *farm) control.Options, prepare func(ctx context.Context, p *control.Plane, f *farm),
+	begin func(ctx context.Context, p *control.Plane) error, check func(t *testing.T, store kv.KV, f *farm),
+) {
+	t.Helper()
 	for k := 1; ; k += betweenCuts() {
 		more := false
 		for _, applies := range []bool{false, true} {
 			inFarm(t, func(t *testing.T, _ context.Context, store kv.KV, f *farm) {
-				settle(t, store, never, true, func(ctx context.Context, p *control.Plane) { prepare(ctx, p, f) })
+				settleBy(t, store, with(f), never, true, func(ctx context.Context, p *control.Plane) { prepare(ctx, p, f) })
 				synctest.Wait()
 				before, err := managedPlane(store).Clusters(context.Background())
 				must(t, err)
-				cutOff := settle(t, store, k, applies, func(ctx context.Context, p *control.Plane) { _ = begin(ctx, p) })
+				cutOff := settleBy(t, store, with(f), k, applies, func(ctx context.Context, p *control.Plane) { _ = begin(ctx, p) })
 				more = more || cutOff
-				settle(t, store, never, true, func(ctx context.Context, p *control.Plane) {
+				settleBy(t, store, with(f), never, true, func(ctx context.Context, p *control.Plane) {
 					now, err := p.Clusters(ctx)
 					must(t, err)
 					if a, _ := json.Marshal(before); cutOff && string(a) == string(mustJSON(t, now)) {

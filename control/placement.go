@@ -235,8 +235,14 @@ func (p *Plane) place(ctx context.Context, s engine.NodeSpec, guard []kv.Cond) e
 func kept(s, old engine.NodeSpec) engine.NodeSpec {
 	s.Stopped, s.Round, s.Drain, s.Count, s.Remove, s.Binary = old.Stopped, old.Round, old.Drain, old.Count, old.Remove, old.Binary
 	s.Purge, s.Moved = old.Purge, old.Moved
-	if old.Voters != nil {
-		s.Voters = old.Voters // a node takes others from its next start on
+	return started(s, old)
+}
+
+// started is the spec of a node of Apache Kafka with all that it was started with: that changes by operations, which restart one after the
+// other, and not by a mend, by which the agents would restart all at once.
+func started(s, old engine.NodeSpec) engine.NodeSpec {
+	if old.Engine == engine.Standard {
+		s.Voters, s.Version, s.Heap, s.Memory, s.Limits, s.Properties = old.Voters, old.Version, old.Heap, old.Memory, old.Limits, old.Properties
 	}
 	return s
 }

@@ -248,7 +248,7 @@ func drift(c Cluster, specs, there []engine.NodeSpec) (all []Fault) {
 			continue
 		}
 		s.Round, s.Binary = there[i].Round, there[i].Binary // of the last operation
-		s.Voters = there[i].Voters
+		s = started(s, there[i])
 		if !spec.Same(s, there[i]) {
 			tell("SpecChanged", s)
 		}

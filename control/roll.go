@@ -3,7 +3,6 @@ package control
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,7 +27,7 @@ func (r *run) roll(ctx context.Context) error {
 		}
 		todo := r.todo(nodes)
 		if len(todo) == 0 {
-			return r.steady(ctx, 0)
+			return r.steady(ctx)
 		}
 		if err := r.rollOne(ctx, todo, change); err != nil {
 			return err
@@ -56,8 +55,17 @@ func (r *run) todo(nodes []Node) (ids []int32) {
 // rollOne starts the next node anew. One that runs is stopped only when all others serve, everything is in sync and nothing would be lost
 // by it (C19, C20); one that does not is not missed.
 func (r *run) rollOne(ctx context.Context, todo []int32, change func(*engine.NodeSpec)) error {
+	progress := fmt.Sprintf("%d of %d done", len(r.step.Brokers)-len(todo), len(r.step.Brokers))
+	nodes, err := r.plane.Nodes(ctx, r.op.Cluster)
+	if err != nil {
+		return err
+	}
+	down := func(n Node) bool { return n.Status.State == engine.Failed && !n.Lost }
+	if i := slices.IndexFunc(nodes, func(n Node) bool { return slices.Contains(todo, n.Spec.ID) && down(n) }); i >= 0 {
+		todo = []int32{nodes[i].Spec.ID}
+	}
 	next := todo[0]
-	err := r.insist(ctx, "NodesNotOrdered", func(ctx context.Context, t engine.Target) (string, error) {
+	err = r.insist(ctx, "NodesNotOrdered", func(ctx context.Context, t engine.Target) (string, error) {
 		order, err := r.plane.options.Warden.Order(ctx, t, todo)
 		if err == nil && len(order) > 0 && slices.Contains(todo, order[0]) {
 			next = order[0]
@@ -67,24 +75,19 @@ func (r *run) rollOne(ctx context.Context, todo []int32, change func(*engine.Nod
 	if err != nil {
 		return err
 	}
-	nodes, err := r.plane.Nodes(ctx, r.op.Cluster)
-	if err != nil {
-		return err
-	}
 	i := slices.IndexFunc(nodes, func(n Node) bool { return n.Spec.ID == next })
 	if i < 0 {
 		return nil
 	}
-	if nodes[i].Status.State != engine.Failed || nodes[i].Lost {
-		if err := errors.Join(r.steady(ctx, 0)); err != nil {
+	if !down(nodes[i]) {
+		if err := r.steady(ctx); err != nil {
 			return err
 		}
 		if err := r.allowed(ctx, next); err != nil {
 			return err
 		}
 	}
-	done := fmt.Sprintf("%d of %d done", len(r.step.Brokers)-len(todo), len(r.step.Brokers))
-	if err := r.say(ctx, "%s, node %d is next", done, next); err != nil {
+	if err := r.say(ctx, "%s, node %d is next", progress, next); err != nil {
 		return err
 	}
 	if err := r.edit(ctx, next, change); err != nil {
@@ -93,10 +96,11 @@ func (r *run) rollOne(ctx context.Context, todo []int32, change func(*engine.Nod
 	return r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, []int32{next}) })
 }
 
-// steady waits until all nodes but one serve and all replicas and controllers are in step; 0: until all do.
-func (r *run) steady(ctx context.Context, but int32) error {
-	all := slices.DeleteFunc(append(r.cluster.ControllerIDs(), spec.IDs(1, r.cluster.Brokers)...), func(id int32) bool { return id == but })
-	if err := r.patient(ctx, func(ctx context.Context) error { return r.serving(ctx, all) }); err != nil {
+// steady waits until all nodes serve and all replicas and controllers are in step.
+func (r *run) steady(ctx context.Context) error {
+	all := append(r.cluster.ControllerIDs(), spec.IDs(1, r.cluster.Brokers)...)
+	err := r.bounded(ctx, "BrokersNotServing", func(ctx context.Context) error { return r.serving(ctx, all) })
+	if err != nil {
 		return err
 	}
 	return r.settled(ctx)

@@ -62,7 +62,8 @@ func (r *run) patient(ctx context.Context, wait func(context.Context) error) err
 // standardPatience is how many times as long a node of Apache Kafka may take.
 const standardPatience = 3
 
-// bounded is patient for what depends on how much a cluster has to copy: it fails with the code.
+// bounded is patient for what depends on how much a cluster has to copy: it fails with the code. What undoes a step fails too rather than
+// stop a node that others need, and leaves the rest of its nodes as they are.
 func (r *run) bounded(ctx context.Context, code string, wait func(context.Context) error) error {
 	if r.op.Request.Kind != Create && r.op.Request.Kind != Update && r.op.Request.Kind != Replace {
 		return wait(ctx)
@@ -74,10 +75,6 @@ func (r *run) bounded(ctx context.Context, code string, wait func(context.Contex
 		return err
 	}
 	detail := cmp.Or(r.step.Detail, "nothing was reported")
-	if r.step.Back && code != codeMustNotStop {
-		r.plane.log.Error("what was undone is not in sync", "cluster", r.op.Cluster, "step", r.step.Name, "detail", detail)
-		return nil
-	}
 	return refused(code, fmt.Errorf("after %s, %s", r.plane.options.Hold, detail))
 }
 
