@@ -23,6 +23,7 @@ import (
 	"millrace/cmd/parts"
 	"millrace/cmd/terminal"
 	"millrace/control"
+	"millrace/control/configuration"
 	"millrace/engine"
 	"millrace/express/catalog"
 	"millrace/express/node"
@@ -54,7 +55,8 @@ type brokerConfig struct {
 
 	maxConnections, maxConnectionsPerIP int
 
-	limits string // as engine.FormatLimits writes them
+	limits     string // as engine.FormatLimits writes them
+	properties string // as configuration.FormatStarting writes them
 }
 
 func (a *app) brokerCommand() *cobra.Command {
@@ -88,6 +90,7 @@ func (a *app) brokerCommand() *cobra.Command {
 	flags.DurationVar(&cfg.drain, "drain-timeout", 30*time.Second, "at a stop, how long to wait for other brokers to take over; 0: not at all")
 	connectionFlags(flags, &cfg.maxConnections, &cfg.maxConnectionsPerIP)
 	flags.StringVar(&cfg.limits, "limits", "", "what clients are held to, as the agent writes it; empty: nothing")
+	flags.StringVar(&cfg.properties, "properties", "", "broker configurations, a line NAME=VALUE for each by name, as the agent writes them")
 	flags.StringVar(&cfg.listeners, "listeners", "", "all listeners, as the agent writes them; empty: PLAINTEXT at --listen")
 	flags.BoolVar(&cfg.authorize, "authorize", false, "ask what everybody may do")
 	flags.BoolVar(&cfg.encrypt, "encrypt", false, "encrypt what is kept")
@@ -151,6 +154,9 @@ func (c *brokerConfig) validate() error {
 	}
 	if _, err := engine.ParseLimits(c.limits); err != nil {
 		faults = append(faults, fmt.Errorf("--limits: %w", err))
+	}
+	if _, err := configuration.ParseStarting(c.properties); err != nil {
+		faults = append(faults, fmt.Errorf("--properties: %w", err))
 	}
 	faults = append(faults, c.rights.validate()...)
 	if c.listeners != "" && c.kms == "" {
@@ -252,6 +258,10 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 	if err != nil {
 		return err
 	}
+	properties, err := configuration.ParseStarting(cfg.properties)
+	if err != nil {
+		return err
+	}
 	if n := limits.CPUs; n > 0 && n < runtime.GOMAXPROCS(0) {
 		runtime.GOMAXPROCS(n)
 	}
@@ -280,6 +290,7 @@ func (a *app) broker(ctx context.Context, cfg brokerConfig, drain, hurry <-chan 
 		Metrics:             cfg.metrics,
 		DrainTimeout:        cfg.drain,
 		Limits:              limits,
+		Properties:          properties,
 		MaxConnections:      cfg.maxConnections,
 		MaxConnectionsPerIP: cfg.maxConnectionsPerIP,
 	}, world)

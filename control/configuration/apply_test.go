@@ -199,7 +199,7 @@ func (refusing) Close() {}
 func TestDrift(t *testing.T) {
 	f, c := newFixture(t), newCluster()
 	a := NewApplier(f.Store, c.dial)
-	wants(t, a.Apply(t.Context(), "main", f.revision(t, "num.partitions=3\nmessage.max.bytes=0100\nmax.connections=500\nconnections.max.idle.ms=9\nsocket.send.buffer.bytes=1")), nil)
+	wants(t, a.Apply(t.Context(), "main", f.revision(t, "num.partitions=3\nmessage.max.bytes=0100\nmax.connections=500\nconnections.max.idle.ms=9\nreplica.fetch.max.bytes=1")), nil)
 	c.static["connections.max.idle.ms"] = "9"
 	if got, err := a.Drift(t.Context(), "main"); err != nil || len(got) != 0 {
 		t.Fatalf("nothing has changed: %+v, %v", got, err)

@@ -25,17 +25,17 @@
 // An express cluster takes 34 properties (table.go), a Serverless cluster takes none (ErrServerless). They are of three kinds:
 //
 //	Live   brokers take a new value at once, through IncrementalAlterConfigs
-//	Start  brokers take it when they start: a change of one makes a rolling restart. Starting gives these to who starts brokers;
+//	Start  brokers take it when they start: a change of one makes a rolling restart. Starting gives these to who starts brokers, FormatStarting as
+//	       the text of their specs;
 //	       what brokers were not started with shows in Drift
 //	Kept   it is checked and kept, and has no effect, because express has no such part: advertised.listeners (the plane gives brokers
-//	       their addresses), leader.imbalance.per.broker.percentage (ownership is balanced all the time), max.connection.creation.rate and
-//	       max.connections.per.ip.overrides (limits stand in the cluster's network rules), replica.fetch.max.bytes and
-//	       replica.selector.class (there are no followers to fetch, every broker serves what it owns), socket.receive.buffer.bytes and
-//	       socket.send.buffer.bytes (the system sizes them)
+//	       their addresses), leader.imbalance.per.broker.percentage (ownership is balanced all the time), max.connections.per.ip.overrides
+//	       (limits of addresses stand in the cluster's network rules), replica.fetch.max.bytes and replica.selector.class (there are no
+//	       followers to fetch, every broker serves what it owns)
 //
 // In etcd, versioned JSON: control/configurations/NAME (what it is), control/revisions/NAME/NNNN (its revisions), control/configuration-serial
 // (changes with every create), clusters/CLUSTER/configuration (F5).
 //
 // Store and Applier are safe for concurrent use. Files: properties.go (the text), table.go (what is writable), check.go (faults), record.go,
-// store.go, delete.go, apply.go, drift.go.
+// store.go, delete.go, apply.go, starting.go (the text of what brokers are started with), drift.go.
 package configuration

@@ -97,8 +97,8 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		"min.insync.replicas=2\n" +
 		"nonsense=1\n" +
 		"log.retention.ms=9999999999\n" +
-		"socket.send.buffer.bytes=-2\n" +
-		"max.connection.creation.rate=x\n" +
+		"replica.fetch.max.bytes=-2\n" +
+		"leader.imbalance.per.broker.percentage=x\n" +
 		"max.connections.per.ip.overrides=here\n" +
 		"advertised.listeners=REPLICATION://b:1\n" +
 		"replica.selector.class=a b\n" +
@@ -114,8 +114,8 @@ func TestCheckNamesEveryFault(t *testing.T) {
 		"line 4: min.insync.replicas: it is not writable",
 		"line 5: nonsense: there is no such property",
 		"line 6: log.retention.ms: must be between -1 and 1000000",
-		"line 7: socket.send.buffer.bytes: must be between -1 and 2147483647",
-		"line 8: max.connection.creation.rate: not a number; must be between 0 and 2147483647",
+		"line 7: replica.fetch.max.bytes: must be between 0 and 2147483647",
+		"line 8: leader.imbalance.per.broker.percentage: not a number; must be between 0 and 2147483647",
 		"line 9: max.connections.per.ip.overrides: must be a list such as host:100,127.0.0.1:200",
 		"line 10: advertised.listeners: listener REPLICATION is the brokers' own",
 		"line 11: replica.selector.class: must be the name of a class",

@@ -83,6 +83,9 @@ func (e Engine) Command(s engine.NodeSpec) (string, []string, error) {
 	if limits != "" {
 		args = append(args, "--limits", limits)
 	}
+	if s.Properties != "" {
+		args = append(args, "--properties", s.Properties)
+	}
 	if s.Metrics != "" {
 		args = append(args, "--metrics", s.Metrics)
 	}

@@ -19,6 +19,7 @@ import (
 	"millrace/express/controller"
 	"millrace/express/objectlog"
 	"millrace/express/partition"
+	"millrace/express/settings"
 	"millrace/express/wal"
 )
 
@@ -77,8 +78,15 @@ type Config struct {
 	// Usage is how often the broker records what clients used, which a crash may lose; 0: the default of express/meter.
 	Usage time.Duration
 
+	// Properties are broker configurations that the broker is started with, by Kafka's names. They hold where nothing was set at
+	// runtime, and DescribeConfigs shows them as STATIC_BROKER_CONFIG. Run returns ErrConfig for what the broker does not know, what it
+	// tells itself (broker.id, listeners) and values out of bounds.
+	Properties map[string]string
+
 	MaxConnections      int // open at once; 0: one for each 32 KiB of Memory, which is more than an idle one takes
 	MaxConnectionsPerIP int // from one address; 0: as MaxConnections
+
+	started settings.Connections // of Properties
 }
 
 // World is all that a broker touches outside itself.
@@ -110,14 +118,8 @@ type World struct {
 // can take it. Run returns nil after a
 // clean stop, and disk.ErrLocked where another process holds the directory.
 func Run(ctx context.Context, cfg Config, w World) error {
-	if cfg.Memory == 0 {
-		cfg.Memory = DefaultMemory
-	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = int(cfg.Memory / (32 << 10))
-	}
-	if cfg.MaxConnectionsPerIP == 0 {
-		cfg.MaxConnectionsPerIP = cfg.MaxConnections
+	if err := cfg.start(&w); err != nil {
+		return err
 	}
 	began := w.Clock.Now()
 	if err := w.FS.MkdirAll(cfg.logDir(), 0o700); err != nil {

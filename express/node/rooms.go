@@ -274,6 +274,7 @@ func facts(cfg Config, self doors) map[string]string {
 	if cfg.Zone != "" {
 		f["broker.rack"] = cfg.Zone
 	}
+	maps.Copy(f, cfg.Properties)
 	maps.Copy(f, self.facts())
 	return f
 }
@@ -412,6 +413,7 @@ func (b *broker) openFront(cfg Config, w World, slabs *slab.Pool, share budget) 
 	}
 	b.server, err = server.New(server.Config{
 		InFlightBytes: share.frames, MaxConnections: cfg.MaxConnections, MaxConnectionsPerIP: cfg.MaxConnectionsPerIP,
+		IdleTimeout: cfg.idleTimeout(), MaxRequestBytes: cfg.requestBytes(),
 	}, a, server.World{Log: w.Log, Clock: w.Clock, Slabs: slabs, Filter: b.network, HandshakeFailed: b.guards.handshakeFailed})
 	if err != nil {
 		return err

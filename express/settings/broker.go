@@ -41,11 +41,23 @@ type Broker struct {
 	TransactionTopicPartitions   int32             // transaction.state.log.num.partitions; default 50
 	TransactionTopicSegmentBytes int32             // transaction.state.log.segment.bytes; default 100 MiB
 	TransactionTopicMinISR       int32             // transaction.state.log.min.isr; default 2
+	Connections                  Connections       // of clients
 	VerifyTransactions           bool              // transaction.partition.verification.enable; default true
 	TopicDefaults                map[string]string // the overrides that are defaults of topic configurations; not to be changed
 	Overrides                    map[string]string // everything set at runtime, nearest layer first; not to be changed
 
 	layers []layer
+}
+
+// Connections is what a broker is started with of its clients' connections.
+type Connections struct {
+	Most         int32 // max.connections; default without limit
+	PerIP        int32 // max.connections.per.ip; default without limit
+	Rate         int32 // max.connection.creation.rate, per second; default without limit
+	IdleMs       int64 // connections.max.idle.ms; default 10 minutes
+	RequestBytes int32 // socket.request.max.bytes; default 100 MiB
+	Receive      int32 // socket.receive.buffer.bytes; -1, the default: as the system sizes it
+	Send         int32 // socket.send.buffer.bytes; -1, the default: as the system sizes it
 }
 
 // ConsumerGroups is what holds for all groups of the consumer protocol.
@@ -131,6 +143,12 @@ func (b *Broker) read(v *values) {
 	b.CleanerDedupeBytes = v.number("log.cleaner.dedupe.buffer.size")
 	b.FetchMaxBytes = int32(v.number("fetch.max.bytes"))
 	b.FetchSessionSlots = int(v.number("max.incremental.fetch.session.cache.slots"))
+	b.Connections = Connections{
+		Most: int32(v.number("max.connections")), PerIP: int32(v.number("max.connections.per.ip")),
+		Rate: int32(v.number("max.connection.creation.rate")), IdleMs: v.number("connections.max.idle.ms"),
+		RequestBytes: int32(v.number("socket.request.max.bytes")),
+		Receive:      int32(v.number("socket.receive.buffer.bytes")), Send: int32(v.number("socket.send.buffer.bytes")),
+	}
 	b.readTransactions(v)
 	b.TopicDefaults = make(map[string]string)
 	for _, k := range topicKeys {
