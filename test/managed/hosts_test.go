@@ -39,7 +39,8 @@ func TestHostIsTakenAway(t *testing.T) {
 	for _, assignment := range s.environment(t) {
 		s.env = append(s.env, strings.Replace(assignment, "://0.0.0.0:", "://"+n.Hosts[0].Address+":", 1))
 	}
-	p := newProvider(t, s)
+	t.Parallel() // it waits most of the time
+	p := s.provider(t)
 	made, err := p.api.CreateClusterV2(t.Context(), &kafka.CreateClusterV2Input{ClusterName: aws.String("three"), Provisioned: &types.ProvisionedRequest{
 		BrokerNodeGroupInfo: &nodes, KafkaVersion: aws.String("3.9.x"), NumberOfBrokerNodes: aws.Int32(3),
 		ClientAuthentication: logins(nil), EncryptionInfo: &types.EncryptionInfo{EncryptionInTransit: &types.EncryptionInTransit{ClientBroker: types.ClientBrokerPlaintext}}}})

@@ -11,8 +11,17 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/engine"
 	"millrace/test/harness"
 )
+
+// TestMain sets the region that franz-go signs its logins for: it asks nobody but the environment.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("AWS_REGION", "us-east-1"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // fullVariable is the environment variable that has all done, at its full size: "full".
 const fullVariable = "MILLRACE_MANAGED"
@@ -30,7 +39,8 @@ func onlyInFull(t *testing.T) {
 // site is an installation with the environment of its clients.
 type site struct {
 	*harness.Cluster
-	env []string
+	env   []string
+	ports engine.Ports // of brokers of clusters that are made
 }
 
 // start starts serve with ports of its own for the clusters that are made.
@@ -47,7 +57,7 @@ func startWith(t *testing.T, options harness.MillraceOptions) site {
 	const ports = 1024
 	first := harness.FreePorts(t, ports)
 	options.Args = append([]string{"--ports", fmt.Sprintf("%d-%d", first, first+ports-1)}, options.Args...)
-	s := site{Cluster: harness.StartMillrace(t, options)}
+	s := site{Cluster: harness.StartMillrace(t, options), ports: engine.Ports{From: first, To: first + ports - 1}}
 	s.env = s.environment(t)
 	return s
 }
@@ -67,6 +77,16 @@ func (s site) environment(t *testing.T) []string {
 		}
 	}
 	return env
+}
+
+// variable is one of the environment of clients.
+func (s site) variable(name string) (value string) {
+	for _, assignment := range s.env {
+		if is, text, _ := strings.Cut(assignment, "="); is == name {
+			value = text
+		}
+	}
+	return value
 }
 
 // report is what a tour says at its end.
