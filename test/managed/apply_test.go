@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -160,7 +162,7 @@ func (s site) killed(t *testing.T, f string, heard bool) bool {
 			once.Do(func() { _ = cmd.Process.Kill() })
 			return
 		}
-		forward(t, s.API, w, r, func() {
+		forward(s.API, w, r, func() {
 			if changes {
 				once.Do(func() { _ = cmd.Process.Kill() })
 			}
@@ -175,18 +177,77 @@ func (s site) killed(t *testing.T, f string, heard bool) bool {
 	return !cmd.ProcessState.Exited()
 }
 
-// forward has a request answered by the API at an address. answered is called before the answer is passed on.
-func forward(t *testing.T, to string, w http.ResponseWriter, r *http.Request, answered func()) {
+// forward has a request answered by the API at an address, and breaks the connection where that does not answer. answered is called before
+// the answer is passed on.
+func forward(to string, w http.ResponseWriter, r *http.Request, answered func()) {
 	out := r.Clone(context.WithoutCancel(r.Context())) // it is carried out, whether its sender lives or not
 	out.URL.Scheme, out.URL.Host, out.RequestURI = "http", to, ""
 	resp, err := http.DefaultTransport.RoundTrip(out)
 	if err != nil {
-		t.Errorf("forward: %v", err)
-		return
+		panic(http.ErrAbortHandler)
 	}
 	defer resp.Body.Close()
 	answered()
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body) // its reader may be dead
+}
+
+// TestApplyOutlivesServe: serve is killed while an apply waits for a cluster, and started anew; the apply goes on to its end.
+func TestApplyOutlivesServe(t *testing.T) {
+	s := start(t)
+	began := make(chan struct{})
+	var once sync.Once
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		forward(s.API, w, r, func() {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/clusters") {
+				once.Do(func() {
+					s.Process().Kill()
+					close(began)
+				})
+			}
+		})
+	}))
+	defer between.Close()
+	f := file(t, `
+clusters:
+  - name: one
+    provisioned: {kafkaVersion: 3.9.x, instanceType: express.m7g.large, brokers: 3, clientSubnets: [x]}
+    topics:
+      - {name: s, partitions: 1}
+`)
+	cmd := s.verbCommand(t.Context(), t, "apply", "-f", f, "--yes", "--api", between.URL)
+	ended := make(chan error, 1)
+	var out []byte
+	go func() {
+		var err error
+		out, err = cmd.CombinedOutput()
+		ended <- err
+	}()
+	select {
+	case <-began:
+	case err := <-ended:
+		t.Fatalf("it ended before the cluster was begun: %v\n%s", err, out)
+	}
+	again := harness.StartMillrace(t, harness.MillraceOptions{Dir: s.Dir, KafkaPort: portOf(t, s.Bootstrap), APIPort: portOf(t, s.API)})
+	if err := <-ended; err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	contains(t, string(out), "cluster one: created", "topic one/s: created")
+	s.want(t, exitOK, "apply", "-f", f, "--plan")
+	s.want(t, exitOK, "apply", "-f", f, "--delete", "--yes")
+	again.Stop(t)
+}
+
+func portOf(t *testing.T, address string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
