@@ -134,8 +134,12 @@ func (e Engine) Manners(s engine.NodeSpec) engine.Manners {
 	return engine.Manners{Hang: patience, End: ending, Deaf: true, Last: s.Role == engine.Controller}
 }
 
-// Usable says why the spec's version cannot be run on this host.
+// Usable says why the node cannot be run on this host: by its version, or because it cannot be as its spec says. An agent does not stop a process for
+// such a spec.
 func (e Engine) Usable(ctx context.Context, s engine.NodeSpec) error {
+	if _, _, err := e.Command(s); err != nil {
+		return err
+	}
 	return e.Dist.Usable(ctx, s.Version)
 }
 

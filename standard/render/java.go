@@ -105,8 +105,11 @@ log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %m (%c)%n
 `
 
 // Digest tells properties apart that ask for another process: two that differ only in what the configuration revision says have the same, since
-// that is for an operation to bring about, node after node or without a start at all.
+// that is for an operation to bring about, node after node or without a start at all. Its errors are those of Properties.
 func Digest(s engine.NodeSpec, version string, p Place) (string, error) {
+	if _, err := Configured(s.Properties); err != nil {
+		return "", err
+	}
 	s.Properties = ""
 	text, err := Properties(s, version, p)
 	if err != nil {
