@@ -65,7 +65,8 @@ type sorted struct {
 type effective struct {
 	values   map[int32]string
 	readOnly bool
-	shadowed bool // a dynamic value for all brokers is set
+	shadowed bool   // a dynamic value for all brokers is set
+	beneath  string // what would hold without it
 }
 
 // sort finds out how each property can be changed, without changing any.
@@ -87,7 +88,7 @@ func (s *session) sort(ctx context.Context, brokers []int32, properties map[stri
 		case have.is(value, len(brokers)) || value == "" && !have.shadowed:
 			continue
 		}
-		err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, "", map[string]*string{name: filled(value)}, true)
+		err := s.alterAll(ctx, map[string]*string{name: filled(value)}, true)
 		if err == nil {
 			a.all[name] = filled(value)
 			continue
@@ -95,8 +96,13 @@ func (s *session) sort(ctx context.Context, brokers []int32, properties map[stri
 		if !errors.Is(err, kerr.InvalidRequest) && !errors.Is(err, kerr.InvalidConfig) {
 			return a, err
 		}
-		one := strconv.Itoa(int(brokers[0]))
-		if s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, one, map[string]*string{name: filled(value)}, true) == nil {
+		if value == "" && have.beneath != "" { // with ELR, min.insync.replicas has to be set for all brokers
+			if s.alterAll(ctx, map[string]*string{name: &have.beneath}, true) == nil {
+				a.all[name] = &have.beneath
+				continue
+			}
+		}
+		if s.alterOne(ctx, brokers[0], map[string]*string{name: filled(value)}, true) == nil {
 			a.each[name] = filled(value)
 			continue
 		}
@@ -120,7 +126,7 @@ func (s *session) put(ctx context.Context, a sorted) error {
 		return err
 	}
 	if len(a.all) > 0 {
-		if err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, "", a.all, false); err != nil {
+		if err := s.alterAll(ctx, a.all, false); err != nil {
 			return refused(err)
 		}
 	}
@@ -128,7 +134,7 @@ func (s *session) put(ctx context.Context, a sorted) error {
 		return nil
 	}
 	for _, id := range a.brokers {
-		if err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), a.each, false); err != nil {
+		if err := s.alterOne(ctx, id, a.each, false); err != nil {
 			return refused(fmt.Errorf("broker %d: %w", id, err))
 		}
 	}
@@ -148,6 +154,21 @@ func (e effective) is(value string, brokers int) bool {
 	return true
 }
 
+// look reads what lies beneath a value: Kafka lists where it could come from, what comes first holds.
+func (e *effective) look(c kmsg.DescribeConfigsResponseResourceConfig) {
+	e.beneath = ""
+	for _, synonym := range c.ConfigSynonyms {
+		switch synonym.Source {
+		case kmsg.ConfigSourceDynamicDefaultBrokerConfig:
+			e.shadowed = e.shadowed || synonym.Name == c.Name
+		case kmsg.ConfigSourceStaticBrokerConfig, kmsg.ConfigSourceDefaultConfig:
+			if e.beneath == "" && synonym.Value != nil {
+				e.beneath = *synonym.Value
+			}
+		}
+	}
+}
+
 // effective asks all brokers for properties. What is secret has no value.
 func (s *session) effective(ctx context.Context, brokers []int32, names []string) (map[string]effective, error) {
 	known := map[string]effective{}
@@ -157,7 +178,11 @@ func (s *session) effective(ctx context.Context, brokers []int32, names []string
 		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), names
 		req.Resources = append(req.Resources, r)
 		req.IncludeSynonyms = true
-		answer, err := request[*kmsg.DescribeConfigsResponse](ctx, s.toBrokers.Broker(int(id)), req)
+		broker, err := s.broker(id)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := request[*kmsg.DescribeConfigsResponse](ctx, broker, req)
 		if err != nil {
 			return nil, fmt.Errorf("configuration of broker %d: %w", id, err)
 		}
@@ -174,9 +199,7 @@ func (s *session) effective(ctx context.Context, brokers []int32, names []string
 					e.values[id] = *c.Value
 				}
 				e.readOnly = e.readOnly || c.ReadOnly
-				for _, synonym := range c.ConfigSynonyms {
-					e.shadowed = e.shadowed || synonym.Source == kmsg.ConfigSourceDynamicDefaultBrokerConfig && synonym.Name == c.Name
-				}
+				e.look(c)
 				known[c.Name] = e
 			}
 		}

@@ -37,7 +37,7 @@ func (s *session) cordon(ctx context.Context, now view.Cluster, brokers []int32)
 			continue
 		}
 		value := allDirs
-		if err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), map[string]*string{cordoned: &value}, false); err != nil {
+		if err := s.alterOne(ctx, id, map[string]*string{cordoned: &value}, false); err != nil {
 			return fmt.Errorf("cordon broker %d: %w", id, err)
 		}
 	}
@@ -58,7 +58,7 @@ func (s *session) uncordon(ctx context.Context, now *view.Cluster) error {
 		if set[cordoned] != allDirs {
 			continue
 		}
-		err = s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), map[string]*string{cordoned: nil}, false)
+		err = s.alterOne(ctx, id, map[string]*string{cordoned: nil}, false)
 		if err != nil {
 			return fmt.Errorf("take back the cordon of broker %d: %w", id, err)
 		}
@@ -89,7 +89,7 @@ func (w *Warden) Leave(ctx context.Context, c engine.Target, broker int32) error
 		}
 		req := kmsg.NewPtrUnregisterBrokerRequest()
 		req.BrokerID = broker
-		answer, err := request[*kmsg.UnregisterBrokerResponse](ctx, s.toBrokers, req)
+		answer, err := request[*kmsg.UnregisterBrokerResponse](ctx, s.fresh, req)
 		if err != nil {
 			return err
 		}
@@ -112,7 +112,8 @@ func (s *session) forget(ctx context.Context, broker int32) error {
 	} else if ok {
 		changes[cordoned] = nil
 	}
-	if err := s.alter(ctx, s.active, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(broker)), changes, false); err != nil {
+	err := s.alter(ctx, *s.active, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(broker)), changes, false)
+	if err != nil && !errors.Is(err, kerr.BrokerIDNotRegistered) {
 		return fmt.Errorf("forget what is set for it: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,22 +19,36 @@ type session struct {
 	cfg    Config
 	target engine.Target
 
-	toBrokers, toControllers *kgo.Client // nil until they are asked for
-	active                   *kgo.Broker // the controller that answered as the active one; nil until then
-	fresh                    int32       // broker that keeps up with the controllers, once read has run
-	throttled                map[string]throttles
+	opened    []*kgo.Client
+	addresses map[int32]string // of brokers, once read has run
+	peers     map[int32]peer   // those that were asked
+	active    *peer            // the controller that answered as the active one; nil until then
+	fresh     peer             // broker that keeps up with the controllers, once read has run: it passes on what is for them
+	throttled map[string]throttles
 }
 
 func (s *session) close() {
-	for _, c := range []*kgo.Client{s.toBrokers, s.toControllers} {
-		if c != nil {
-			c.Close()
-		}
+	for _, c := range s.opened {
+		c.Close()
 	}
 }
 
-// open makes a client that knows some addresses. It asks nobody yet: which of them answers is seen when they are all asked.
-func (s *session) open(addresses []string) (*kgo.Client, error) {
+// peer is one node. It has so long for each answer, whatever else the client would do.
+type peer struct {
+	*kgo.Broker
+	timeout time.Duration
+}
+
+// Request asks the node.
+func (p peer) Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return p.Broker.Request(ctx, req)
+}
+
+// open makes peers of addresses. It asks nobody yet: which of them answers is seen when they are all asked. Requests go to peers, not to
+// where the client would send them: that is a node that may be hung, and it would wait for longer than is good.
+func (s *session) open(addresses ...string) ([]peer, error) {
 	if len(addresses) == 0 {
 		return nil, errors.New("no address is known")
 	}
@@ -48,7 +63,29 @@ func (s *session) open(addresses []string) (*kgo.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka client: %w", err)
 	}
-	return c, nil
+	s.opened = append(s.opened, c)
+	var peers []peer
+	for _, b := range c.SeedBrokers() {
+		peers = append(peers, peer{Broker: b, timeout: s.cfg.Timeout})
+	}
+	return peers, nil
+}
+
+// broker is a broker that metadata told of.
+func (s *session) broker(id int32) (peer, error) {
+	if p, ok := s.peers[id]; ok {
+		return p, nil
+	}
+	address, ok := s.addresses[id]
+	if !ok {
+		return peer{}, fmt.Errorf("broker %d does not run", id)
+	}
+	opened, err := s.open(address)
+	if err != nil {
+		return peer{}, err
+	}
+	s.peers[id] = opened[0]
+	return opened[0], nil
 }
 
 func (s *session) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -69,29 +106,13 @@ func (s *session) dial(ctx context.Context, network, address string) (net.Conn, 
 	return (&tls.Dialer{NetDialer: dialer, Config: cfg}).DialContext(ctx, network, address)
 }
 
-// brokers is the client to the brokers.
-func (s *session) brokers() (c *kgo.Client, err error) {
-	if s.toBrokers == nil {
-		s.toBrokers, err = s.open(s.target.Bootstrap)
-	}
-	return s.toBrokers, err
-}
-
-// controllers is the client to the controllers.
-func (s *session) controllers() (c *kgo.Client, err error) {
-	if s.toControllers == nil {
-		s.toControllers, err = s.open(s.target.Controllers)
-	}
-	return s.toControllers, err
-}
-
 // first asks several nodes at once and returns the first answer that is taken: one that is hung costs nothing. The error joins what was
 // wrong with each.
-func first[T any](ctx context.Context, nodes []*kgo.Broker, ask func(context.Context, *kgo.Broker) (T, error)) (T, *kgo.Broker, error) {
+func first[T any](ctx context.Context, nodes []peer, ask func(context.Context, peer) (T, error)) (T, peer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type reply struct {
-		node   *kgo.Broker
+		node   peer
 		answer T
 		err    error
 	}
@@ -117,13 +138,13 @@ func first[T any](ctx context.Context, nodes []*kgo.Broker, ask func(context.Con
 	}
 	if won == nil {
 		var none T
-		return none, nil, errors.Join(faults...)
+		return none, peer{}, errors.Join(faults...)
 	}
 	return won.answer, won.node, nil
 }
 
-// request asks a node, or a client for whichever node is right, and gives the answer its type.
-func request[T kmsg.Response](ctx context.Context, to kmsg.Requestor, req kmsg.Request) (answer T, err error) {
+// request asks a node and gives the answer its type.
+func request[T kmsg.Response](ctx context.Context, to peer, req kmsg.Request) (answer T, err error) {
 	got, err := to.Request(ctx, req)
 	if err != nil {
 		return answer, err

@@ -61,19 +61,11 @@ type level struct {
 	most      int16 // that the broker which was asked could do
 }
 
-// features asks a broker for all features.
+// features asks the broker that read asked for all features.
 func (s *session) features(ctx context.Context) (map[string]level, error) {
-	client, err := s.brokers()
-	if err != nil {
-		return nil, err
-	}
 	req := kmsg.NewPtrApiVersionsRequest()
 	req.ClientSoftwareName, req.ClientSoftwareVersion = "millrace", "1"
-	var to kmsg.Requestor = client
-	if s.fresh != 0 {
-		to = client.Broker(int(s.fresh))
-	}
-	answer, err := request[*kmsg.ApiVersionsResponse](ctx, to, req)
+	answer, err := request[*kmsg.ApiVersionsResponse](ctx, s.fresh, req)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +147,7 @@ func (s *session) raise(ctx context.Context, levels map[string]int16) error {
 		req.FeatureUpdates = append(req.FeatureUpdates, f)
 		names = append(names, name+"="+strconv.Itoa(int(levels[name])))
 	}
-	answer, err := request[*kmsg.UpdateFeaturesResponse](ctx, s.toBrokers, req)
+	answer, err := request[*kmsg.UpdateFeaturesResponse](ctx, s.fresh, req)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (s *session) elect(ctx context.Context, partitions []view.Partition) (elect
 		t := &req.Topics[len(req.Topics)-1]
 		t.Partitions = append(t.Partitions, p.Number)
 	}
-	answer, err := request[*kmsg.ElectLeadersResponse](ctx, s.toBrokers, req)
+	answer, err := request[*kmsg.ElectLeadersResponse](ctx, s.fresh, req)
 	if err != nil {
 		return 0, err
 	}
@@ -193,7 +193,7 @@ func (s *session) begin(ctx context.Context, now view.Cluster, batch []moves.Mov
 		t := &req.Topics[at[m.Topic]]
 		t.Partitions = append(t.Partitions, p)
 	}
-	answer, err := request[*kmsg.AlterPartitionAssignmentsResponse](ctx, s.toBrokers, req)
+	answer, err := request[*kmsg.AlterPartitionAssignmentsResponse](ctx, s.fresh, req)
 	if err != nil {
 		return err
 	}

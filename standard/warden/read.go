@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/standard/warden/view"
@@ -73,25 +73,25 @@ func (s *session) read(ctx context.Context, what part) (view.Cluster, error) {
 
 // quorum asks the controllers, of whom only the active one answers; without their addresses the brokers, who pass it on.
 func (s *session) quorum(ctx context.Context) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
-	open := s.controllers
-	if len(s.target.Controllers) == 0 {
-		open = s.brokers
+	addresses := s.target.Controllers
+	if len(addresses) == 0 {
+		addresses = s.target.Bootstrap
 	}
-	client, err := open()
+	nodes, err := s.open(addresses...)
 	if err != nil {
 		return nil, err
 	}
-	answer, node, err := first(ctx, client.SeedBrokers(), askQuorum)
+	answer, node, err := first(ctx, nodes, askQuorum)
 	if err != nil {
 		return nil, fmt.Errorf("no active controller answers: %w", err)
 	}
 	if len(s.target.Controllers) > 0 {
-		s.active = node
+		s.active = &node
 	}
 	return answer, nil
 }
 
-func askQuorum(ctx context.Context, node *kgo.Broker) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
+func askQuorum(ctx context.Context, node peer) (*kmsg.DescribeQuorumResponseTopicPartition, error) {
 	req := kmsg.NewPtrDescribeQuorumRequest()
 	topic := kmsg.NewDescribeQuorumRequestTopic()
 	topic.Topic = quorumTopic
@@ -153,11 +153,11 @@ func keepsUp(q *kmsg.DescribeQuorumResponseTopicPartition) []int32 {
 
 // metadata asks one of the nodes that is a broker for all brokers and topics (W1).
 func (s *session) metadata(ctx context.Context, nodes []int32) (*kmsg.MetadataResponse, error) {
-	client, err := s.brokers()
+	seeds, err := s.open(s.target.Bootstrap...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoBroker, err)
 	}
-	known, _, err := first(ctx, client.SeedBrokers(), func(ctx context.Context, node *kgo.Broker) (*kmsg.MetadataResponse, error) {
+	known, _, err := first(ctx, seeds, func(ctx context.Context, node peer) (*kmsg.MetadataResponse, error) {
 		req := kmsg.NewPtrMetadataRequest()
 		req.Topics = []kmsg.MetadataRequestTopic{}
 		return request[*kmsg.MetadataResponse](ctx, node, req)
@@ -165,21 +165,39 @@ func (s *session) metadata(ctx context.Context, nodes []int32) (*kmsg.MetadataRe
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoBroker, err)
 	}
+	s.meet(known)
 	var last error
 	for _, id := range nodes {
-		if !slices.ContainsFunc(known.Brokers, func(b kmsg.MetadataResponseBroker) bool { return b.NodeID == id }) {
-			continue
+		if s.addresses[id] == "" {
+			continue // a controller
 		}
-		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-		answer, err := request[*kmsg.MetadataResponse](ctx, client.Broker(int(id)), kmsg.NewPtrMetadataRequest())
-		cancel()
+		answer, err := s.whole(ctx, id)
 		if err == nil {
-			s.fresh = id
+			s.meet(answer)
 			return answer, nil
 		}
 		last = err
 	}
 	return nil, errors.Join(errNoBroker, last)
+}
+
+// meet remembers where brokers are.
+func (s *session) meet(m *kmsg.MetadataResponse) {
+	s.addresses = map[int32]string{}
+	for _, b := range m.Brokers {
+		s.addresses[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+	}
+}
+
+// whole asks a broker for all brokers and topics, and keeps to it from then on.
+func (s *session) whole(ctx context.Context, id int32) (*kmsg.MetadataResponse, error) {
+	broker, err := s.broker(id)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := request[*kmsg.MetadataResponse](ctx, broker, kmsg.NewPtrMetadataRequest())
+	s.fresh = broker
+	return answer, err
 }
 
 // fill puts brokers and partitions into a view.
@@ -215,7 +233,7 @@ func byName(now *view.Cluster) map[string]*view.Partition {
 
 // underWay adds which replicas come and go. A partition is taken as the controller has it now, which may be later than what the broker had.
 func (s *session) underWay(ctx context.Context, now *view.Cluster) error {
-	answer, err := request[*kmsg.ListPartitionReassignmentsResponse](ctx, s.toBrokers, kmsg.NewPtrListPartitionReassignmentsRequest())
+	answer, err := request[*kmsg.ListPartitionReassignmentsResponse](ctx, s.fresh, kmsg.NewPtrListPartitionReassignmentsRequest())
 	if err != nil {
 		return err
 	}
@@ -250,7 +268,7 @@ func (s *session) settings(ctx context.Context, now *view.Cluster) error {
 			r.ConfigNames = []string{minISR, leaderReplicas, followerReplicas}
 			req.Resources = append(req.Resources, r)
 		}
-		answer, err := request[*kmsg.DescribeConfigsResponse](ctx, s.toBrokers.Broker(int(s.fresh)), req)
+		answer, err := request[*kmsg.DescribeConfigsResponse](ctx, s.fresh, req)
 		if err != nil {
 			return err
 		}
@@ -306,7 +324,7 @@ func (s *session) eligible(ctx context.Context, now *view.Cluster) error {
 			t.Topic = name
 			req.Topics = append(req.Topics, t)
 		}
-		answer, err := request[*kmsg.DescribeTopicPartitionsResponse](ctx, s.toBrokers.Broker(int(s.fresh)), req)
+		answer, err := request[*kmsg.DescribeTopicPartitionsResponse](ctx, s.fresh, req)
 		if err != nil {
 			return nil // a broker before 3.8 does not know the request, and what it tells is only more
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/engine"
@@ -65,22 +64,28 @@ func (w *Warden) Disks(ctx context.Context, c engine.Target) (all []Disk, err er
 
 // disks asks brokers for their log directories, all at once.
 func (s *session) disks(ctx context.Context, ids []int32) (map[int32]disk, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
 	type reply struct {
 		disk disk
 		err  error
 	}
 	replies := make(chan reply, len(ids))
+	brokers := map[int32]peer{}
 	for _, id := range ids {
+		broker, err := s.broker(id)
+		if err != nil {
+			return nil, err
+		}
+		brokers[id] = broker
+	}
+	for id, broker := range brokers {
 		go func() {
-			d, err := askDisk(ctx, id, s.toBrokers.Broker(int(id)))
+			d, err := askDisk(ctx, id, broker)
 			replies <- reply{d, err}
 		}()
 	}
 	disks := map[int32]disk{}
 	var faults []error
-	for range ids {
+	for range brokers {
 		r := <-replies
 		disks[r.disk.Broker] = r.disk
 		faults = append(faults, r.err)
@@ -88,7 +93,7 @@ func (s *session) disks(ctx context.Context, ids []int32) (map[int32]disk, error
 	return disks, errors.Join(faults...)
 }
 
-func askDisk(ctx context.Context, id int32, broker *kgo.Broker) (disk, error) {
+func askDisk(ctx context.Context, id int32, broker peer) (disk, error) {
 	d := disk{Disk: Disk{Broker: id}, sizes: map[string]int64{}}
 	req := kmsg.NewPtrDescribeLogDirsRequest() // no topics: all of them
 	answer, err := request[*kmsg.DescribeLogDirsResponse](ctx, broker, req)
@@ -126,8 +131,7 @@ const quotaKey = "producer_byte_rate"
 // client id of the default user: who has a quota of his own, by name, keeps that. It may be repeated.
 func (w *Warden) Hold(ctx context.Context, c engine.Target, rate int64) error {
 	return w.with(ctx, c, "hold the producers of", func(s *session) error {
-		client, err := s.brokers()
-		if err != nil {
+		if _, err := s.read(ctx, 0); err != nil {
 			return err
 		}
 		entry := kmsg.NewAlterClientQuotasRequestEntry()
@@ -141,7 +145,7 @@ func (w *Warden) Hold(ctx context.Context, c engine.Target, rate int64) error {
 		entry.Ops = append(entry.Ops, op)
 		req := kmsg.NewPtrAlterClientQuotasRequest()
 		req.Entries = append(req.Entries, entry)
-		answer, err := request[*kmsg.AlterClientQuotasResponse](ctx, client, req)
+		answer, err := request[*kmsg.AlterClientQuotasResponse](ctx, s.fresh, req)
 		if err != nil {
 			return err
 		}

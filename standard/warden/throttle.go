@@ -36,7 +36,7 @@ func (s *session) throttle(ctx context.Context, now view.Cluster, batch []moves.
 			continue
 		}
 		changes := map[string]*string{leaderReplicas: filled(want[name].leader), followerReplicas: filled(want[name].follower)}
-		err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeTopic, name, changes, false)
+		err := s.alter(ctx, s.fresh, kmsg.ConfigResourceTypeTopic, name, changes, false)
 		if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("throttle topic %s: %w", name, err)
 		}
@@ -57,7 +57,7 @@ func (s *session) throttle(ctx context.Context, now view.Cluster, batch []moves.
 			continue
 		}
 		changes := map[string]*string{leaderRate: filled(rate), followerRate: filled(rate)}
-		if err := s.alter(ctx, s.toBrokers, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), changes, false); err != nil {
+		if err := s.alterOne(ctx, id, changes, false); err != nil {
 			return fmt.Errorf("throttle broker %d: %w", id, err)
 		}
 	}
@@ -115,9 +115,11 @@ func (s *session) own(ctx context.Context, id int32, names ...string) (map[strin
 	r := kmsg.NewDescribeConfigsRequestResource()
 	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), names
 	req.Resources = append(req.Resources, r)
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	answer, err := request[*kmsg.DescribeConfigsResponse](ctx, s.toBrokers.Broker(int(id)), req)
+	broker, err := s.broker(id)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := request[*kmsg.DescribeConfigsResponse](ctx, broker, req)
 	if err != nil {
 		return nil, fmt.Errorf("configuration of broker %d: %w", id, err)
 	}
@@ -135,9 +137,23 @@ func (s *session) own(ctx context.Context, id int32, names ...string) (map[strin
 	return values, nil
 }
 
+// alterOne sets properties of one broker, which only it can be told.
+func (s *session) alterOne(ctx context.Context, id int32, changes map[string]*string, validate bool) error {
+	broker, err := s.broker(id)
+	if err != nil {
+		return err
+	}
+	return s.alter(ctx, broker, kmsg.ConfigResourceTypeBroker, strconv.Itoa(int(id)), changes, validate)
+}
+
+// alterAll sets properties of all brokers.
+func (s *session) alterAll(ctx context.Context, changes map[string]*string, validate bool) error {
+	return s.alter(ctx, s.fresh, kmsg.ConfigResourceTypeBroker, "", changes, validate)
+}
+
 // alter sets properties of one topic or broker, all or none, and takes away those that are nil.
 func (s *session) alter(
-	ctx context.Context, to kmsg.Requestor, kind kmsg.ConfigResourceType, name string, changes map[string]*string, validate bool,
+	ctx context.Context, to peer, kind kmsg.ConfigResourceType, name string, changes map[string]*string, validate bool,
 ) error {
 	r := kmsg.NewIncrementalAlterConfigsRequestResource()
 	r.ResourceType, r.ResourceName = kind, name

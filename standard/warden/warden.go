@@ -36,7 +36,7 @@ func New(cfg Config) *Warden {
 
 // with runs a function with a session, and says of its error what was done to which cluster.
 func (w *Warden) with(ctx context.Context, c engine.Target, what string, do func(*session) error) error {
-	s := &session{cfg: w.cfg, target: c}
+	s := &session{cfg: w.cfg, target: c, peers: map[int32]peer{}}
 	defer s.close()
 	if err := do(s); err != nil {
 		return fmt.Errorf("%s cluster %s: %w", what, c.Cluster, err)

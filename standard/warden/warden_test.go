@@ -77,9 +77,9 @@ func TestKeepsUp(t *testing.T) {
 // W2: one that hangs costs nothing where another answers.
 func TestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hung, dead, well := &kgo.Broker{}, &kgo.Broker{}, &kgo.Broker{}
+		hung, dead, well := peer{Broker: &kgo.Broker{}}, peer{Broker: &kgo.Broker{}}, peer{Broker: &kgo.Broker{}}
 		gone := errors.New("gone")
-		ask := func(ctx context.Context, b *kgo.Broker) (int, error) {
+		ask := func(ctx context.Context, b peer) (int, error) {
 			switch b {
 			case hung:
 				<-ctx.Done()
@@ -90,12 +90,12 @@ func TestFirst(t *testing.T) {
 			return 7, nil
 		}
 		began := time.Now()
-		if n, who, err := first(t.Context(), []*kgo.Broker{hung, dead, well}, ask); n != 7 || who != well || err != nil || time.Since(began) != 0 {
+		if n, who, err := first(t.Context(), []peer{hung, dead, well}, ask); n != 7 || who != well || err != nil || time.Since(began) != 0 {
 			t.Errorf("%d, %v, %v", n, who, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, _, err := first(ctx, []*kgo.Broker{hung, dead}, ask); !errors.Is(err, gone) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := first(ctx, []peer{hung, dead}, ask); !errors.Is(err, gone) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})

@@ -132,6 +132,11 @@ func (s *scene) configuration(t *testing.T) {
 	becomes("log.retention.ms", "3600000")
 	apply(map[string]string{"log.retention.ms": ""}, nil)
 	becomes("log.retention.ms", "")
+	// With the feature eligible.leader.replicas Kafka keeps a value for all brokers, which cannot be deleted.
+	apply(map[string]string{"min.insync.replicas": "1"}, nil)
+	becomes("min.insync.replicas", "1")
+	apply(map[string]string{"min.insync.replicas": ""}, nil)
+	becomes("min.insync.replicas", "2")
 }
 
 func (s *scene) order(t *testing.T) {
@@ -266,10 +271,12 @@ func (s *scene) spread(t *testing.T) {
 		return none(warden.New(warden.Config{Throttle: 20 << 20}).Spread(ctx, s.target()))
 	})
 	l.check(t)
-	counts := s.counts(t, "data")
-	if counts[4] < 4 || counts[2] != 12 || counts[3] != 12 {
-		t.Errorf("%v", counts)
-	}
+	until(t, "all brokers know", func(context.Context) error {
+		if counts := s.counts(t, "data"); counts[4] < 4 || counts[2] != 12 || counts[3] != 12 {
+			return fmt.Errorf("%v", counts)
+		}
+		return nil
+	})
 	s.unthrottled(t)
 	s.settled(s.warden)
 }
@@ -290,9 +297,12 @@ func (s *scene) drain(t *testing.T) {
 		return none(warden.New(warden.Config{Throttle: 20 << 20}).Drain(ctx, s.target(), []int32{4}))
 	})
 	l.check(t)
-	if counts := s.counts(t, "data"); counts[4] != 0 {
-		t.Errorf("%v", counts)
-	}
+	until(t, "all brokers know", func(context.Context) error {
+		if counts := s.counts(t, "data"); counts[4] != 0 {
+			return fmt.Errorf("%v", counts)
+		}
+		return nil
+	})
 	s.unthrottled(t)
 	if err := second(s.admin.CreateTopic(t.Context(), 8, 3, nil, "after")); err != nil {
 		t.Fatal(err)
