@@ -70,7 +70,7 @@ func TestOrder(t *testing.T) {
 			for _, b := range nodes {
 				av, ac := c.Quorum.voter(a)
 				bv, bc := c.Quorum.voter(b)
-				first := false
+				var first bool
 				switch {
 				case ac != bc:
 					first = ac
