@@ -23,8 +23,8 @@ type release struct {
 	levels map[string]int16
 }
 
-// releases are those that can be finished, ascending: what `kafka-features upgrade --release-version` of each sets. kraft.version is not
-// among them: it is how voters are listed, follows from how the quorum was formatted, and cannot be taken from a release.
+// releases are those that can be finished, ascending, with what `kafka-storage version-mapping --release-version` says of each. But
+// kraft.version stays as the quorum was formatted: it is how voters are listed, and no release needs it.
 func releases() []release {
 	return []release{
 		{"3.7", map[string]int16{metadataVersion: 19}},

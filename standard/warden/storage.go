@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/engine"
 	"millrace/standard/warden/view"
+	"millrace/standard/warden/volume"
 )
 
 // Disk is what one broker says of where its data lies.
@@ -122,6 +124,30 @@ func askDisk(ctx context.Context, id int32, broker peer) (disk, error) {
 		}
 	}
 	return d, nil
+}
+
+// Tend measures the brokers' volumes, all of one size in bytes, decides by what was before, and holds producers back or lets them go. The
+// rest of the decision is the caller's, and so is keeping the state: where that is lost, producers who are held stay so until the next
+// level. It may be repeated with the same state.
+func (w *Warden) Tend(
+	ctx context.Context, c engine.Target, now time.Time, size int64, p volume.Policy, before volume.State,
+) (volume.Decision, volume.State, error) {
+	disks, err := w.Disks(ctx, c)
+	if err != nil {
+		return volume.Decision{}, before, err
+	}
+	used := map[int32]int64{}
+	for _, d := range disks {
+		used[d.Broker] = d.Used
+	}
+	d, after := volume.Decide(now, size, used, p, before)
+	if d.Level == before.Level {
+		return d, after, nil
+	}
+	if err := w.Hold(ctx, c, d.Rate); err != nil {
+		return volume.Decision{}, before, err
+	}
+	return d, after, nil
 }
 
 // quotaKey is the client quota that Hold sets.

@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/standard/warden"
+	"millrace/standard/warden/volume"
+	"millrace/test/harness"
 )
 
 // scene is what the steps of TestWarden share.
@@ -24,6 +29,7 @@ type scene struct {
 
 // TestWarden lives through a cluster's life, step by step: each goes on where the one before ended.
 func TestWarden(t *testing.T) {
+	harness.Long(t, "make suite SUITE=standard/warden")
 	s := &scene{fleet: newFleet(t, "4.1"), warden: warden.New(warden.Config{Throttle: 20 << 20})}
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.target().Bootstrap...))
 	if err != nil {
@@ -58,8 +64,11 @@ func second[T any](_ T, err error) error { return err }
 
 func (s *scene) levels(t *testing.T) {
 	before, err := s.warden.Finished(t.Context(), s.target())
-	if err != nil || before["metadata.version"] != 27 || before["share.version"] != 0 {
-		t.Fatalf("%v, %v", before, err)
+	formatted, _ := warden.Levels("4.1.x")
+	for name, level := range before {
+		if err != nil || name != "kraft.version" && formatted[name] != level {
+			t.Fatalf("%v, %v, want %v", before, err, formatted)
+		}
 	}
 	if err := s.warden.Finish(t.Context(), s.target(), "9.9.x"); !errors.Is(err, warden.ErrRefused) {
 		t.Errorf("a version that there is not: %v", err)
@@ -238,10 +247,10 @@ func (s *scene) counts(t *testing.T, topic string) map[int32]int {
 	return counts
 }
 
-// unthrottled fails the test where a throttle was left behind.
-func (s *scene) unthrottled(t *testing.T) {
+// throttles are all that are set.
+func (s *scene) throttles(t *testing.T) (set []string) {
 	t.Helper()
-	topic, err := s.admin.DescribeTopicConfigs(t.Context(), "data")
+	all, err := s.admin.DescribeTopicConfigs(t.Context(), "data", "one")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,15 +259,27 @@ func (s *scene) unthrottled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		topic = append(topic, broker...)
+		all = append(all, broker...)
 	}
-	for _, r := range topic {
+	for _, r := range all {
 		for _, c := range r.Configs {
-			if strings.Contains(c.Key, ".replication.throttled.") && c.MaybeValue() != "" && c.Source.String() != "DEFAULT_CONFIG" {
-				t.Errorf("%s: %s is %s", r.Name, c.Key, c.MaybeValue())
+			if strings.Contains(c.Key, ".replication.throttled.") && c.MaybeValue() != "" && c.Source != kmsg.ConfigSourceDefaultConfig {
+				set = append(set, fmt.Sprintf("%s %s=%s", r.Name, c.Key, c.MaybeValue()))
 			}
 		}
 	}
+	return set
+}
+
+// unthrottled waits until no throttle is left.
+func (s *scene) unthrottled(t *testing.T) {
+	t.Helper()
+	until(t, "no throttle is left", func(context.Context) error {
+		if set := s.throttles(t); len(set) > 0 {
+			return fmt.Errorf("%q", set)
+		}
+		return nil
+	})
 }
 
 // spread adds a broker under load; each call is another process's.
@@ -267,6 +288,26 @@ func (s *scene) spread(t *testing.T) {
 	s.prepare(4, "a")
 	s.start(4)
 	s.settled(s.warden)
+	stale := "0:1,0:2"
+	changes := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "leader.replication.throttled.replicas", Value: &stale}}
+	if err := second(s.admin.AlterTopicConfigs(t.Context(), changes, "one")); err != nil { // as of a process that crashed
+		t.Fatal(err)
+	}
+	if left, err := s.warden.Spread(t.Context(), s.target()); err != nil || left == 0 {
+		t.Fatalf("%d left, %v", left, err)
+	}
+	until(t, "what moves is throttled", func(ctx context.Context) error {
+		set := s.throttles(t)
+		for _, want := range []string{"data follower.replication.throttled.replicas=", "4 follower.replication.throttled.rate=20971520"} {
+			if !slices.ContainsFunc(set, func(one string) bool { return strings.HasPrefix(one, want) }) {
+				return fmt.Errorf("no %s in %q", want, set)
+			}
+		}
+		if slices.Contains(set, "one leader.replication.throttled.replicas="+stale) {
+			return fmt.Errorf("stale: %q", set)
+		}
+		return nil
+	})
 	until(t, "replicas are spread", func(ctx context.Context) error {
 		return none(warden.New(warden.Config{Throttle: 20 << 20}).Spread(ctx, s.target()))
 	})
@@ -378,12 +419,21 @@ func (s *scene) storage(t *testing.T) {
 		}
 		return values
 	}
+	state := volume.State{}
+	most := slices.MaxFunc(disks, func(a, b warden.Disk) int { return cmp.Compare(a.Used, b.Used) }).Used
 	for _, c := range []struct {
-		rate int64
+		size int64
 		want []string
-	}{{1 << 20, []string{"2 producer_byte_rate=1.048576e+06"}}, {1 << 10, []string{"2 producer_byte_rate=1024"}}, {0, nil}, {0, nil}} {
-		if err := s.warden.Hold(t.Context(), s.target(), c.rate); err != nil {
+	}{
+		{2 * most, nil}, {most * 100 / 92, []string{"2 producer_byte_rate=1.048576e+06"}}, {most, []string{"2 producer_byte_rate=1024"}},
+		{most, []string{"2 producer_byte_rate=1024"}}, {2 * most, nil},
+	} {
+		var d volume.Decision
+		if d, state, err = s.warden.Tend(t.Context(), s.target(), time.Unix(0, 0), c.size, volume.Policy{}, state); err != nil {
 			t.Fatal(err)
+		}
+		if (d.Advice == "") != (c.want == nil) {
+			t.Errorf("%+v", d)
 		}
 		until(t, "the quota", func(context.Context) error {
 			if got := quotas(); !slices.Equal(got, c.want) {
