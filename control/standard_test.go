@@ -189,7 +189,9 @@ func (w warden) Apply(_ context.Context, _ engine.Target, properties map[string]
 func standard(f *farm) control.Options {
 	o := options()
 	o.Warden = warden{f}
-	o.Used = func(context.Context, engine.Target) (map[int32]int64, error) { return map[int32]int64{1: 40 << 30, 2: 1, 3: 1}, nil }
+	o.Used = func(context.Context, engine.Target) (map[int32]int64, error) {
+		return map[int32]int64{1: 40 << 30, 2: 1, 3: 1}, nil
+	}
 	o.Heap = func(brokerType string) (int64, error) { return int64(len(brokerType)) << 20, nil }
 	o.Memory = func(string) (int64, error) { return 1 << 30, nil }
 	o.Starting = func(_ context.Context, _ control.Cluster, r control.Revision) (string, error) { return r.ID, nil }
@@ -293,7 +295,9 @@ func TestBrokersOfKafkaLeaveAfterACrashAtEveryWrite(t *testing.T) {
 		f.mu.Lock()
 		f.owners["c"] = map[int32]int{1: 1, 2: 1, 3: 1, 4: 2, 5: 2}
 		f.mu.Unlock()
-	}, func(ctx context.Context, p *control.Plane) error { return updated(ctx, p, func(s *control.Settings) { s.Brokers = 3 }) },
+	}, func(ctx context.Context, p *control.Plane) error {
+		return updated(ctx, p, func(s *control.Settings) { s.Brokers = 3 })
+	},
 		func(t *testing.T, store kv.KV, f *farm) {
 			got, err := managedPlane(store).Cluster(context.Background(), "c")
 			must(t, err)

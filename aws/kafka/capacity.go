@@ -8,6 +8,7 @@ import (
 
 	"millrace/aws/door"
 	"millrace/control"
+	"millrace/control/sizes"
 )
 
 type countRequest struct {
@@ -49,8 +50,14 @@ func (s *Service) updateBrokerType(ctx context.Context, c *door.Call) (any, erro
 		if r.Target == orDefault(set.BrokerType, unbounded) {
 			return "", nil
 		}
+		if err := s.brokerTypeFault(ctx, "targetInstanceType", r.Target); err != nil {
+			return "", err
+		}
+		if sizes.Standard(r.Target) != sizes.Standard(set.BrokerType) {
+			return "", door.BadRequest("targetInstanceType", "You can't change a cluster between Standard and Express brokers.")
+		}
 		set.BrokerType = r.Target
-		return updateType, brokerTypeFault("targetInstanceType", r.Target)
+		return updateType, nil
 	})
 }
 
@@ -106,17 +113,25 @@ func (s *Service) volumes(ctx context.Context, c *door.Call, version string, gib
 		if gib != nil {
 			set.VolumeGiB = *gib
 		}
+		if mode == storageTiered {
+			return "", door.BadRequest("storageMode", "Tiered storage isn't supported for a cluster with Standard brokers yet.")
+		}
 		set.StorageMode = orDefault(mode, set.StorageMode)
-		if t != nil && t.Enabled != nil && !*t.Enabled {
-			set.Throughput = 0
-		} else if t != nil && t.Throughput != nil {
-			set.Throughput = *t.Throughput
-		}
-		if set.Throughput < 0 {
-			return "", door.BadRequest("volumeThroughput", "The value of volumeThroughput is out of range.")
-		}
-		return updateStorage, nil
+		return updateStorage, throughputInto(set, t)
 	})
+}
+
+// throughputInto takes what a request says of the throughput of volumes.
+func throughputInto(set *control.Settings, t *provisionedThroughput) error {
+	if t != nil && t.Enabled != nil && !*t.Enabled {
+		set.Throughput = 0
+	} else if t != nil && t.Throughput != nil {
+		set.Throughput = *t.Throughput
+	}
+	if set.Throughput < 0 {
+		return door.BadRequest("volumeThroughput", "The value of volumeThroughput is out of range.")
+	}
+	return nil
 }
 
 type rebootRequest struct {
@@ -145,7 +160,7 @@ func (s *Service) rebootBroker(ctx context.Context, c *door.Call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(nodes, func(n control.Node) bool { return int64(n.Spec.ID) == id }) {
+		if !slices.ContainsFunc(nodes, func(n control.Node) bool { return n.Spec.Role == "" && int64(n.Spec.ID) == id }) {
 			return nil, door.BadRequest("brokerIds", "The broker ID [%d] doesn't exist in the cluster.", id)
 		}
 		op, err := s.world.Plane.Begin(ctx, cl.Name, control.Request{

@@ -77,7 +77,7 @@ func (s *Service) create(ctx context.Context, c *door.Call, name string, tags ma
 	}
 	var set control.Settings
 	if p != nil {
-		set, err = s.provisionedSettings(p)
+		set, err = s.provisionedSettings(ctx, p)
 	} else {
 		set, err = s.serverlessSettings(v)
 	}

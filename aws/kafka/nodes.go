@@ -10,6 +10,7 @@ import (
 
 	"millrace/aws/door"
 	"millrace/control"
+	"millrace/engine"
 )
 
 type brokerNodeInfo struct {
@@ -21,11 +22,17 @@ type brokerNodeInfo struct {
 }
 
 type nodeInfo struct {
-	Added  string         `json:"addedToClusterTime,omitempty"`
-	Broker brokerNodeInfo `json:"brokerNodeInfo"`
-	Type   string         `json:"instanceType"`
-	ARN    string         `json:"nodeARN"`
-	Kind   string         `json:"nodeType"`
+	Added      string              `json:"addedToClusterTime,omitempty"`
+	Broker     *brokerNodeInfo     `json:"brokerNodeInfo,omitempty"`
+	Controller *controllerNodeInfo `json:"controllerNodeInfo,omitempty"`
+	Type       string              `json:"instanceType,omitempty"` // of brokers: controllers have none
+	ARN        string              `json:"nodeARN,omitempty"`      // likewise
+	Kind       string              `json:"nodeType,omitempty"`     // likewise: the API has no word for the others
+}
+
+// controllerNodeInfo is what is told of a controller, which is not billed.
+type controllerNodeInfo struct {
+	Endpoints []string `json:"endpoints"`
 }
 
 // listNodes is ListNodes.
@@ -54,9 +61,16 @@ func (s *Service) listNodes(ctx context.Context, c *door.Call) (any, error) {
 
 func (s *Service) node(cl control.Cluster, n control.Node) nodeInfo {
 	set := cl.Settings
+	if n.Spec.Role == engine.Controller {
+		info := nodeInfo{Added: timestamp(cl.Created), Controller: &controllerNodeInfo{Endpoints: []string{}}}
+		if host, _, err := net.SplitHostPort(n.Spec.Listen); err == nil && host != "" {
+			info.Controller.Endpoints = []string{host}
+		}
+		return info
+	}
 	info := nodeInfo{
 		Added: timestamp(cl.Created), Type: orDefault(set.BrokerType, unbounded), Kind: "BROKER", ARN: s.home.Broker(cl.Name, cl.ID, nodeID(cl.ID, n.Spec.ID)),
-		Broker: brokerNodeInfo{ID: double(n.Spec.ID), Software: s.software(set), Endpoints: []string{}},
+		Broker: &brokerNodeInfo{ID: double(n.Spec.ID), Software: s.software(set), Endpoints: []string{}},
 	}
 	if len(set.Subnets) > 0 && n.Spec.ID > 0 {
 		info.Broker.Subnet = set.Subnets[int(n.Spec.ID-1)%len(set.Subnets)]

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,9 +11,6 @@ import (
 	"millrace/control"
 	"millrace/control/sizes"
 )
-
-// standardTypes begins the broker types that the standard engine runs.
-const standardTypes = "kafka."
 
 // Kinds of public access.
 const (
@@ -47,7 +45,7 @@ type provisioned struct {
 }
 
 // provisionedSettings are the settings of a new cluster, with what the API fills in. The configuration is not among them.
-func (s *Service) provisionedSettings(p *provisioned) (control.Settings, error) {
+func (s *Service) provisionedSettings(ctx context.Context, p *provisioned) (control.Settings, error) {
 	g := p.Group
 	w := first(p.Authentication, p.Encryption, s.key)
 	set := control.Settings{
@@ -58,26 +56,47 @@ func (s *Service) provisionedSettings(p *provisioned) (control.Settings, error) 
 	}
 	w.into(&set)
 	checks := []error{
-		brokerTypeFault("instanceType", g.InstanceType),
-		versionFault("kafkaVersion", p.KafkaVersion),
+		s.brokerTypeFault(ctx, "instanceType", g.InstanceType),
+		versionFault("kafkaVersion", g.InstanceType, p.KafkaVersion),
 		w.fault(),
 		connectAtOnce(g.Connectivity, &set),
 		logInto(&set, p.Logging),
 		names("clientSubnets", g.ClientSubnets), names("securityGroups", g.SecurityGroups), names("zoneIds", g.ZoneIDs),
 		countFault("numberOfBrokerNodes", set),
 	}
-	if g.Storage != nil && g.Storage.EBS != nil {
-		checks = append(checks, door.BadRequest("storageInfo", "You can't specify storage for a cluster with Express brokers."))
-	}
-	if p.StorageMode == storageTiered {
-		checks = append(checks, door.BadRequest("storageMode", "Tiered storage isn't supported for a cluster with Express brokers."))
-	}
+	checks = append(checks, volumeInto(&set, g.Storage, p.StorageMode))
 	for _, err := range checks {
 		if err != nil {
 			return control.Settings{}, err
 		}
 	}
 	return set, nil
+}
+
+// volumeDefault is the volume of a standard broker that was told no size, in GiB.
+const volumeDefault = 100
+
+// volumeInto takes the volumes of a new cluster; Express brokers have none.
+func volumeInto(set *control.Settings, storage *storageInfo, mode string) error {
+	var v ebsStorageInfo
+	if storage != nil && storage.EBS != nil {
+		v = *storage.EBS
+	}
+	switch {
+	case !sizes.Standard(set.BrokerType) && storage != nil && storage.EBS != nil:
+		return door.BadRequest("storageInfo", "You can't specify storage for a cluster with Express brokers.")
+	case !sizes.Standard(set.BrokerType) && mode == storageTiered:
+		return door.BadRequest("storageMode", "Tiered storage isn't supported for a cluster with Express brokers.")
+	case !sizes.Standard(set.BrokerType):
+		return nil
+	case mode == storageTiered:
+		return door.BadRequest("storageMode", "Tiered storage isn't supported for a cluster with Standard brokers yet.")
+	}
+	set.VolumeGiB = volumeDefault
+	if v.VolumeSize != nil {
+		set.VolumeGiB = *v.VolumeSize
+	}
+	return throughputInto(set, v.Throughput)
 }
 
 // connectAtOnce takes what a new cluster may be told of its connectivity: public access and VPC connectivity come later, by an update.
@@ -103,13 +122,19 @@ func publicFault(p *publicAccess) error {
 }
 
 // brokerTypeFault refuses types that no engine here runs.
-func brokerTypeFault(param, name string) error {
-	if _, err := sizes.Find(name); err == nil {
-		return nil
-	}
+func (s *Service) brokerTypeFault(ctx context.Context, param, name string) error {
 	valid := strings.Join(sizes.Names(), ", ")
-	if strings.HasPrefix(name, standardTypes) {
-		return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which isn't available yet. Use one of [%s].", name, valid)
+	_, err := sizes.Find(name)
+	switch {
+	case sizes.Standard(name) && err == nil && s.world.StandardUsable == nil:
+		return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which isn't available here.", name)
+	case sizes.Standard(name) && err == nil:
+		if err := s.world.StandardUsable(ctx); err != nil {
+			return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which can't be used: %v", name, err)
+		}
+		return nil
+	case err == nil:
+		return nil
 	}
 	return door.BadRequest(param, "Unsupported InstanceType [%s]. Valid values: [%s]", name, valid)
 }

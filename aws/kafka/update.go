@@ -228,9 +228,6 @@ func (s *Service) updateClusterKafkaVersion(ctx context.Context, c *door.Call) (
 	if err != nil {
 		return nil, err
 	}
-	if err := versionFault("targetKafkaVersion", r.Target); err != nil {
-		return nil, err
-	}
 	var revision control.Revision
 	if r.Configuration != nil {
 		if revision, err = s.revision(ctx, r.Configuration); err != nil {
@@ -238,7 +235,10 @@ func (s *Service) updateClusterKafkaVersion(ctx context.Context, c *door.Call) (
 		}
 	}
 	return s.update(ctx, c, r.Version, "Apache Kafka version", func(_ control.Cluster, set *control.Settings) (string, error) {
-		if err := upgradeFault(orDefault(set.KafkaVersion, control.DefaultKafkaVersion), r.Target); err != nil {
+		if err := versionFault("targetKafkaVersion", set.BrokerType, r.Target); err != nil {
+			return "", err
+		}
+		if err := upgradeFault(set.BrokerType, orDefault(set.KafkaVersion, control.DefaultKafkaVersion), r.Target); err != nil {
 			return "", err
 		}
 		if r.Configuration != nil {

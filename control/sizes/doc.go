@@ -13,6 +13,10 @@
 //	S1  A larger type promises no less of anything than a smaller one.
 //	S2  The brokers that a serverless cluster can have are together worth its quotas, and fewer are not.
 //	S3  All Limits that come from here are valid.
+//	S4  Every standard type has a heap, and memory for what Java needs beside it.
 //
-// MB are a million bytes, as in AWS's tables. All functions are pure. Files: sizes.go (express), serverless.go.
+// Standard types (kafka.*) are Apache Kafka itself. AWS publishes how many partitions a broker may have, and no throughput but that of the
+// machine's network; a broker here has the number of partitions, connections and processors as limits. The table stands in docs/standard-types.md.
+//
+// MB are a million bytes, as in AWS's tables. All functions are pure. Files: sizes.go (express), standard.go, serverless.go.
 package sizes

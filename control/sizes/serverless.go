@@ -53,6 +53,9 @@ func (q *Quotas) Validate() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrQuotas, err)
 	}
+	if Standard(unit.Name) {
+		return fmt.Errorf("%w: brokers of a serverless cluster are of an express type, and not %s", ErrQuotas, unit.Name)
+	}
 	if err := errors.Join(
 		above("in", q.In), above("out", q.Out), above("connections", q.Connections), above("connect_rate", q.ConnectRate),
 		above("requests", q.Requests), above("partitions", q.Partitions), above("groups", q.Groups),
@@ -112,7 +115,7 @@ func unitOf(q Quotas, unit Type) Type {
 }
 
 // Of returns the size of each broker of a cluster: of a serverless one by its quotas, which were validated, of any other by its broker
-// type. It is the zero Type, without limits, for a cluster that has no broker type, and ErrStandard or ErrUnknown for one that cannot be.
+// type. It is the zero Type, without limits, for a cluster that has no broker type, and ErrUnknown for one that cannot be.
 func Of(serverless bool, brokerType string, q Quotas) (Type, error) {
 	switch {
 	case serverless:

@@ -11,22 +11,21 @@ import (
 // ErrUnknown: there is no broker type of this name.
 var ErrUnknown = errors.New("unknown broker type")
 
-// ErrStandard: the name is that of a standard broker type, which this installation does not run.
-var ErrStandard = errors.New("standard broker type")
-
 // Type is one broker type.
 type Type struct {
 	Name        string        // as "express.m7g.large"
 	VCPUs       int           // of the machine that has this name at AWS
 	MemoryGiB   int           // likewise
 	Recommended int           // replicas of partitions that AWS recommends for a broker; Limits.Replicas is what it allows
+	Network     int64         // bytes per second that the machine of this name carries at AWS; of standard types, 0 of others. It is not held to
 	Process     Process       // what a broker's process gets here
 	Limits      engine.Limits // what the type promises, and what a broker keeps clients to
 }
 
 // Process is what a broker's process gets.
 type Process struct {
-	Memory int64 // bytes to stay within
+	Heap   int64 // bytes, of its Java machine; 0: it has none
+	Memory int64 // bytes to stay within, the heap included
 	CPUs   int   // processors at a time, where the host has as many
 }
 
@@ -91,24 +90,24 @@ func All() []Type {
 	return all
 }
 
-// Find returns a broker type by its name, or ErrStandard or ErrUnknown.
+// Find returns a broker type by its name, or ErrUnknown.
 func Find(name string) (Type, error) {
 	for _, r := range table() {
 		if name == family+r.size {
 			return r.build(), nil
 		}
 	}
-	if strings.HasPrefix(name, "kafka.") {
-		return Type{}, fmt.Errorf("%w: %q; the types on offer are %s", ErrStandard, name, strings.Join(Names(), ", "))
+	if t, ok := findStandard(name); ok {
+		return t, nil
 	}
 	return Type{}, fmt.Errorf("%w: %q; the types on offer are %s", ErrUnknown, name, strings.Join(Names(), ", "))
 }
 
-// Names returns the names of All.
+// Names returns the names of All, and of AllStandard.
 func Names() []string {
 	var names []string
-	for _, r := range table() {
-		names = append(names, family+r.size)
+	for _, t := range append(All(), AllStandard()...) {
+		names = append(names, t.Name)
 	}
 	return names
 }

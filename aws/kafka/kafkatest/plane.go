@@ -190,7 +190,7 @@ func (p *Plane) OperationsOf(_ context.Context, name string) ([]control.Operatio
 	return p.Done[name], nil
 }
 
-// Nodes are as many as the cluster has brokers, on one host.
+// Nodes are as many as the cluster has brokers, and controllers, on one host.
 func (p *Plane) Nodes(_ context.Context, name string) ([]control.Node, error) {
 	if err := p.fails("Nodes"); err != nil {
 		return nil, err
@@ -198,6 +198,9 @@ func (p *Plane) Nodes(_ context.Context, name string) ([]control.Node, error) {
 	var all []control.Node
 	for id := 1; id <= p.All[name].Settings.Brokers; id++ {
 		all = append(all, control.Node{Spec: engine.NodeSpec{Cluster: name, ID: int32(id), Listen: address(id, 0)}})
+	}
+	for i, id := range p.All[name].ControllerIDs() {
+		all = append(all, control.Node{Spec: engine.NodeSpec{Cluster: name, ID: id, Role: engine.Controller, Listen: address(i, -1)}})
 	}
 	return all, nil
 }

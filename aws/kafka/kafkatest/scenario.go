@@ -172,7 +172,7 @@ func updates() []func(*World) Step {
 		on("ListClusterOperationsV2", "", url.Values{"maxResults": {"3"}}),
 		named("UpdateBrokerStorage", update("UpdateBrokerStorage", `"targetBrokerEBSVolumeInfo":[{"kafkaBrokerNodeId":"All","volumeSizeGB":200,`+
 			`"provisionedThroughput":{"enabled":true,"volumeThroughput":250}}]`), volumes),
-		update("UpdateStorage", `"storageMode":"TIERED","volumeSizeGB":300,"provisionedThroughput":{"enabled":false}`),
+		update("UpdateStorage", `"storageMode":"LOCAL","volumeSizeGB":300,"provisionedThroughput":{"enabled":false}`),
 		named("DescribeCluster-volumes", on("DescribeCluster", "", nil), finish),
 	}
 }
