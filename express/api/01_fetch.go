@@ -9,6 +9,7 @@ import (
 
 	"millrace/base/slab"
 	"millrace/express/catalog"
+	"millrace/express/meter"
 	"millrace/express/partition"
 	"millrace/express/producer"
 	"millrace/express/quota"
@@ -78,6 +79,20 @@ type fetchReply struct {
 	waited   time.Duration
 	encoder  wire.FetchEncoder
 	resp     wire.FetchResponse
+	used     []usedBytes // to be counted when the reply is written
+}
+
+// usedBytes are the bytes of a topic's batches in a reply.
+type usedBytes struct {
+	topic *meter.Topic
+	bytes int
+}
+
+// written counts what the client was sent. What a client that has gone was not sent is not counted.
+func (f *fetchReply) written() {
+	for _, u := range f.used {
+		u.topic.Fetched(u.bytes)
+	}
 }
 
 func (a *API) fetch(ctx context.Context, r *server.Request) {
@@ -113,9 +128,9 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	f.resp.SessionID = sessionID
 	f.fill(req, told)
 	a.noteRead(c, f.chain.Len())
-	for i := range results {
-		if n := results[i].bytes; n > 0 {
-			a.usageOf(r.Conn, results[i].topic).Fetched(n)
+	for i := range told { // and not results, among which told was made room for
+		if n := told[i].bytes; n > 0 {
+			f.used = append(f.used, usedBytes{a.usageOf(r.Conn, told[i].topic), n})
 		}
 	}
 	f.send(r, throttle)
@@ -539,12 +554,13 @@ func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
 		r.Close()
 		return
 	}
-	r.Reply(server.Response{Buffers: buffers, Release: f.recycle, Throttle: throttle})
+	r.Reply(server.Response{Buffers: buffers, Written: f.written, Release: f.recycle, Throttle: throttle})
 }
 
 func (f *fetchReply) recycle() {
 	f.giveBack()
 	f.encoder.Reset()
-	f.resp = wire.FetchResponse{}
+	clear(f.used)
+	f.resp, f.used = wire.FetchResponse{}, f.used[:0]
 	f.api.fetches.Put(f)
 }

@@ -57,12 +57,14 @@ type env struct {
 	addr    string
 	logs    *logCounter
 
-	world      partition.World
-	groups     *coord.Coordinator
-	txns       *coord.Transactions
-	shares     *coord.Shares
-	sharing    *sharing.Manager
-	users      *scram.Store
+	world   partition.World
+	groups  *coord.Coordinator
+	txns    *coord.Transactions
+	shares  *coord.Shares
+	sharing *sharing.Manager
+	users   *scram.Store
+	server  *server.Server
+
 	mu         sync.Mutex
 	partitions map[topic.Partition]*partition.Partition
 }
@@ -147,6 +149,7 @@ func newEnv(t testing.TB, o options) *env {
 	must(t, err)
 	srv, err := server.New(server.Config{}, e.api, server.World{Log: logger, Clock: clock.System{}, Slabs: e.slabs})
 	must(t, err)
+	e.server = srv
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ctx, cmp.Or(o.listener, catalog.Client), ln) }()
 	t.Cleanup(func() {

@@ -445,7 +445,7 @@ func TestCloseGivesUpWhenItsContextEnds(t *testing.T) {
 	}
 	c.expectEnd()
 	released := false
-	req.Reply(Response{Release: func() { released = true }})
+	req.Reply(Response{Written: func() { t.Error("a reply to a closed connection was written") }, Release: func() { released = true }})
 	if !released {
 		t.Error("a reply to a closed connection was not released")
 	}

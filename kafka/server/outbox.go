@@ -56,7 +56,18 @@ func (c *Conn) writeBatch(batch []*Request) (end bool) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.srv.metrics.SlowEnded.Add(1)
 	}
-	return err != nil || o.close
+	if err != nil {
+		return true
+	}
+	for _, r := range batch {
+		if r.resp.Written != nil {
+			r.resp.Written()
+		}
+		if r.resp.Close {
+			break // what follows was not encoded
+		}
+	}
+	return o.close
 }
 
 // encode puts the replies into o. kmsg may panic on a response that was not filled in properly; that is an error here,

@@ -41,6 +41,9 @@ type Response struct {
 	// Buffers is an encoded body, without header. It is not copied, and must not change until Release is called.
 	Buffers net.Buffers
 
+	// Written is called before Release, when all of the reply was handed to the connection; nil: nobody asks. It must not block.
+	Written func()
+
 	// Release is called once, when the reply is written or dropped, on any goroutine; it must not block.
 	Release func()
 

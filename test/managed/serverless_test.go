@@ -108,6 +108,7 @@ func TestServerlessFollowsLoad(t *testing.T) {
 		t.Errorf("at most %d brokers were there, %d bear the load", most, need)
 	}
 	s.Stop(t)
+	counted.lingering.Wait()
 	s.metered(t, &counted)
 }
 

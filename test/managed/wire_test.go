@@ -7,10 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -20,6 +22,8 @@ import (
 // Produce requests that were accepted, and in answers to Fetch. It shares nothing with what brokers count by.
 type wire struct {
 	produced, fetched atomic.Int64
+
+	lingering sync.WaitGroup // connections that clients have given up
 
 	mu     sync.Mutex
 	faults []error
@@ -53,7 +57,10 @@ type tapped struct {
 	net.Conn
 	wire *wire
 
-	sent, came frames
+	end     sync.Once
+	reading sync.Mutex
+	sent    frames
+	came    frames // guarded by reading
 
 	mu      sync.Mutex
 	waiting []asked // in the order in which answers come
@@ -64,6 +71,24 @@ type asked struct {
 	correlation int32
 	request     kmsg.Request
 }
+
+// Close implements net.Conn. What the broker has sent by then counts, though the client that gives the connection up does not look at it: no
+// more requests go out, and what comes is read to the end.
+func (c *tapped) Close() error {
+	c.end.Do(func() {
+		c.wire.lingering.Go(func() {
+			defer c.Conn.Close()
+			_ = c.SetDeadline(time.Now().Add(lingers))
+			if err := c.Conn.(*tls.Conn).CloseWrite(); err == nil {
+				_, _ = io.Copy(io.Discard, c) // until the broker has heard of it
+			}
+		})
+	})
+	return nil
+}
+
+// lingers bounds how long a broker may take to hear of a connection's end.
+const lingers = 10 * time.Second
 
 // Write implements net.Conn.
 func (c *tapped) Write(b []byte) (int, error) {
@@ -78,6 +103,8 @@ func (c *tapped) Write(b []byte) (int, error) {
 
 // Read implements net.Conn.
 func (c *tapped) Read(b []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	n, err := c.Conn.Read(b)
 	c.came.add(b[:n], func(frame []byte) {
 		if err := c.response(frame); err != nil {
