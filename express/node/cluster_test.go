@@ -346,11 +346,12 @@ type traffic struct {
 	last   time.Time
 }
 
-func (c *cluster) produce(name string, partitions int32, valueBytes int) *traffic {
+func (c *cluster) produce(name string, partitions int32, valueBytes int, opts ...kgo.Opt) *traffic {
 	tr := &traffic{c: c, topic: name, stop: make(chan struct{}), acked: map[int32]map[int64]string{}, last: time.Now()}
 	tr.more = sync.NewCond(&tr.mu)
-	tr.cl = c.client(
-		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(200), kgo.DefaultProduceTopic(name))
+	tr.cl = c.client(append([]kgo.Opt{
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(200), kgo.DefaultProduceTopic(name),
+	}, opts...)...)
 	padding := bytes.Repeat([]byte{'x'}, valueBytes)
 	for i := range partitions {
 		tr.acked[i] = map[int64]string{}

@@ -102,6 +102,7 @@ func TestNothingIsServedDuringTheRelease(t *testing.T) {
 // TestTimeWithoutAcks logs how long one producer is without acks while its partition moves, with everything in memory
 // and with etcd and files.
 func TestTimeWithoutAcks(t *testing.T) {
+	t.Parallel()
 	t.Run("memory", func(t *testing.T) { timeWithoutAcks(t, newCluster(t, 2)) })
 	t.Run("disk", func(t *testing.T) {
 		ctx, dir := context.Background(), t.TempDir()
@@ -139,6 +140,7 @@ func timeWithoutAcks(t *testing.T, c *cluster) {
 // TestMovesSurviveCrashes crashes the broker that releases, or the one that takes over, at each of its writes during a
 // move, with the write done or not (N1, N4).
 func TestMovesSurviveCrashes(t *testing.T) {
+	t.Parallel()
 	for _, victim := range []int32{1, 2} {
 		for _, after := range []bool{false, true} {
 			for at := 1; at <= 5; at++ {

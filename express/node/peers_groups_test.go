@@ -162,6 +162,7 @@ func (c *peers) deleteShareGroup(ctx context.Context, group string) {
 
 // While the keeper of its state is away, a share-partition on another broker does not acknowledge; it goes on when the keeper is back.
 func TestShareGroupWaitsForTheKeeperOfItsState(t *testing.T) {
+	t.Parallel()
 	c := newPeers(t, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

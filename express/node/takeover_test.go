@@ -265,9 +265,10 @@ func TestReplacedBrokerDoesNotRegisterAgain(t *testing.T) {
 // TestReplacedOwnerTellsNoEnds has an owner stand still until its lease is over: from then on it says nothing of where its partitions
 // end, which its heirs may have moved (N11), by no request that tells of it. Before, it does.
 func TestReplacedOwnerTellsNoEnds(t *testing.T) {
+	t.Parallel()
 	c := newObjectCluster(t, 2)
 	tp := c.topic("t", 1, 1)
-	tr := c.produce("t", 1, 300)
+	tr := c.produce("t", 1, 300, kgo.ProduceRequestTimeout(time.Second), kgo.RequestTimeoutOverhead(time.Second)) // what stands still does not answer
 	tr.await(10)
 	cl := c.client()
 	defer cl.Close()

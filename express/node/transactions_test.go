@@ -67,6 +67,7 @@ func firstProtocol() kgo.Opt {
 
 // Read, change, write and commit, exactly once, with every third attempt aborted.
 func TestExactlyOnce(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string][]kgo.Opt{"first protocol": {firstProtocol()}, "second protocol": nil} {
 		t.Run(name, func(t *testing.T) { exactlyOnce(t, opts) })
 	}
