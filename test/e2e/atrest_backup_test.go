@@ -17,6 +17,7 @@ import (
 // TestBackupWipeAndRestoreEncrypted loses the etcd of an encrypted cluster, with its wrapped data keys, some time after the backup. With
 // another key ring, or none, restore says so and touches nothing; with the right one every record that was acknowledged is there.
 func TestBackupWipeAndRestoreEncrypted(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	for _, log := range []string{"file", "object"} {
 		t.Run("logs as "+log, func(t *testing.T) { backupWipeAndRestoreEncrypted(t, log) })
 	}

@@ -130,6 +130,7 @@ func size(t *testing.T, path string) int {
 // TestKMSAway lets the KMS go away under load: brokers that run go on, new data keys are refused, a broker that is started again waits and
 // says for what, and serves when the KMS is back. So does serve.
 func TestKMSAway(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions, away = 6, "KMS is away, waiting for it"
 	kms := newTransit(t)
 	options := harness.MillraceOptions{

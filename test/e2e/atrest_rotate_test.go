@@ -116,6 +116,7 @@ func (s secured) keysOf() (newest map[string]int, by map[string]bool) {
 
 // TestKeysRotatedUnderLoad makes new data keys and a new key in the key ring, moves to another key ring, and kills a broker, under load.
 func TestKeysRotatedUnderLoad(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions = 6
 	dir := filepath.Join(t.TempDir(), "data")
 	options := harness.MillraceOptions{Dir: dir, Brokers: 3, Args: []string{"--wal", "object"}}

@@ -140,6 +140,7 @@ func readsKnown(t *testing.T, c *kgo.Client, value string) {
 
 // TestNothingAtRestCanBeRead searches everything that serve keeps, with either log, while it runs and after it was killed.
 func TestNothingAtRestCanBeRead(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	for _, log := range []string{"file", "object"} {
 		t.Run(log, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")

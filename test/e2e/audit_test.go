@@ -63,6 +63,7 @@ func segmentsOf(t *testing.T, dir string) []string {
 }
 
 func TestAuditFindsExactlyWhatIsDamaged(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	c := harness.StartMillrace(t, harness.MillraceOptions{})
 	api := "--api=http://" + c.API
 	hurry(t, c)
@@ -178,6 +179,7 @@ func strangers(t *testing.T, c *harness.Cluster) {
 
 // TestBackupWipeAndRestore loses etcd some time after the backup: partitions have moved meanwhile, more was written and cut.
 func TestBackupWipeAndRestore(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	t.Run("logs on files", func(t *testing.T) { backupWipeAndRestore(t) })
 	t.Run("logs in the object store", func(t *testing.T) { backupWipeAndRestore(t, "--wal", "object") })
 }

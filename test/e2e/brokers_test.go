@@ -455,6 +455,7 @@ func TestOperationsAreNotForStrangers(t *testing.T) {
 
 // TestJavaClientRidesARoll: Kafka's own producer with its default settings notices nothing but a pause.
 func TestJavaClientRidesARoll(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions, records = 6, 20_000
 	c := harness.StartMillrace(t, harness.MillraceOptions{Brokers: 3})
 	java := harness.Require(t, harness.Java)

@@ -70,6 +70,7 @@ func createTopic(t *testing.T, cluster *harness.Cluster, name string) {
 // TestQuotasOfKafkaConfigsHoldClientsBack sets quotas with Kafka's tool. A client may send and read the first ten seconds' worth
 // at once, and is told to wait then.
 func TestQuotasOfKafkaConfigsHoldClientsBack(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const (
 		perSecond = 200_000
 		batch     = 20 // records of 1,000 bytes
@@ -134,6 +135,7 @@ func TestQuotasOfKafkaConfigsHoldClientsBack(t *testing.T) {
 // TestClientsPushTheirMetrics: the Java client and franz-go push what a subscription made with Kafka's tool asks for, and the
 // page of metrics shows it beside the broker's own figures.
 func TestClientsPushTheirMetrics(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	page := "127.0.0.1:" + strconv.Itoa(harness.FreePorts(t, 1))
 	cluster := harness.StartMillrace(t, harness.MillraceOptions{Args: []string{"--metrics", page}})
 	createTopic(t, cluster, "t")

@@ -48,6 +48,7 @@ func startSite(t *testing.T, n int, args ...string) *site {
 func (s *site) client() *harness.Cluster { return s.Cluster }
 
 func TestScaleAndRollOverHosts(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions = 12
 	s := startSite(t, 3)
 	c := s.client()
@@ -164,6 +165,7 @@ func hostStates(t *testing.T, c *harness.Cluster) string {
 }
 
 func TestHostThatIsLostIsNamedAndComesBack(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	s := startSite(t, 3)
 	c := s.client()
 	operate(t, c, "scale", "--brokers", "3")
@@ -357,6 +359,7 @@ func notLed(t *testing.T, c *harness.Cluster, topic string, partitions int, brok
 
 // With the logs in the object store a host may burn down: others take its partitions, and a new machine takes its name.
 func TestHostThatBurnsDown(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions = 12
 	s := startSite(t, 3, "--wal", "object")
 	c := s.client()
@@ -387,6 +390,7 @@ func TestHostThatBurnsDown(t *testing.T) {
 
 // A host whose network is cut, from etcd, the others and the clients, is as good as burnt down; joined again, it serves again.
 func TestHostThatIsCutOff(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const partitions = 12
 	n := harness.NewNetwork(t, 3)
 	self := harness.Host{Address: n.Self}

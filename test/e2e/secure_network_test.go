@@ -176,6 +176,7 @@ func TestLoginsOfARunningCluster(t *testing.T) {
 
 // TestSecureHosts has brokers on two hosts, which reach one another by their certificates.
 func TestSecureHosts(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	etcd := harness.StartEtcd(t, harness.EtcdOptions{Members: 1, TLS: true})
 	kms := []string{"--kms", "keyring://" + filepath.Join(t.TempDir(), "keyring.json")}
 	s := serveSecure(t, harness.MillraceOptions{

@@ -279,6 +279,7 @@ func (s secured) status(url string) int {
 
 // TestSecureBrokers has three of them reach one another: transactions and groups go over all; a roll, a kill and a scale keep clients going.
 func TestSecureBrokers(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	s := serveSecure(t, harness.MillraceOptions{Brokers: 3, MostBrokers: 4}, "--secure")
 	s.topic("t", 12)
 	alice := s.user("alice", "wonderland")

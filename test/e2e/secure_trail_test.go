@@ -74,6 +74,7 @@ func (s secured) recorded(what string, args ...string) (found trail.Entry) {
 
 // TestAuditOfSecureCluster does what administrators and strangers do, and looks for all of it, and for no secret, in the trail.
 func TestAuditOfSecureCluster(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	const password, wrong = "wonderland-7f3a", "looking-glass-91c2"
 	copies, dir := filepath.Join(t.TempDir(), "copies"), filepath.Join(t.TempDir(), "data")
 	s := serveSecure(t, harness.MillraceOptions{Dir: dir}, "--secure", "--audit-ship", "file://"+copies, "--super-users", "User:chief")

@@ -90,6 +90,7 @@ func (l *load) grow(t *testing.T) {
 // Brokers with their logs in the object store die and hang under load: nothing that was acknowledged is lost, nothing is
 // there twice, and each partition has a leader again.
 func TestTakeOverUnderLoad(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	t.Run("files", func(t *testing.T) { takeOverUnderLoad(t, harness.MillraceOptions{}) })
 	t.Run("s3", func(t *testing.T) {
 		bucket := harness.StartS3(t)

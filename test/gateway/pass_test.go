@@ -18,10 +18,12 @@ import (
 
 // TestPassOne and its siblings let a client work through the gateway in front of each kind of cluster.
 func TestPassOne(t *testing.T) {
+	harness.Long(t, "make suite SUITE=gateway")
 	pass(t, harness.StartKafka(t, harness.KafkaOptions{}).Bootstrap, 1)
 }
 
 func TestPassThree(t *testing.T) {
+	harness.Long(t, "make suite SUITE=gateway")
 	kafka := harness.StartKafkas(t, 3, harness.KafkaOptions{HeapMB: 256})
 	t.Cleanup(func() { kafka.Stop(t) }) // before each is asked to stop, which they do not do well together
 	pass(t, kafka.Bootstrap, 3)

@@ -22,6 +22,7 @@ import (
 // TestRefusalsAreKafkas sends the same requests to Apache Kafka with its own authorizer and through the gateway to one without, with the
 // same things refused to the same principal, and compares every error code and everything that is listed.
 func TestRefusalsAreKafkas(t *testing.T) {
+	harness.Long(t, "make suite SUITE=gateway")
 	direct := harness.StartKafka(t, harness.KafkaOptions{Properties: map[string]string{
 		"authorizer.class.name":          "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"allow.everyone.if.no.acl.found": "true",

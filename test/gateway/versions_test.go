@@ -17,6 +17,7 @@ import (
 
 // TestFeatures: the features of the cluster are told as the cluster tells them; clients choose how they run transactions by them.
 func TestFeatures(t *testing.T) {
+	harness.Long(t, "make suite SUITE=gateway")
 	kafka := harness.StartKafka(t, harness.KafkaOptions{})
 	f := start(t, kafka.Bootstrap, nil)
 	told := func(c *kgo.Client) string {

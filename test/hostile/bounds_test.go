@@ -17,6 +17,7 @@ import (
 	"millrace/express/node"
 	"millrace/kafka/kerr"
 	"millrace/kafka/record"
+	"millrace/test/harness"
 )
 
 // margin is how far the broker's resident memory may be beyond its budget: the budget is for what the broker keeps, and the
@@ -57,9 +58,7 @@ func bombs(t testing.TB) map[string][]byte {
 }
 
 func TestBombs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes much memory busy: skipped with -short")
-	}
+	harness.Long(t, "make suite SUITE=hostile")
 	c := startMillrace(t)
 	c.topic(compactedTopic, 1, "cleanup.policy=compact")
 	c.topic("zipped", 1, "compression.type=gzip")
@@ -189,9 +188,7 @@ func fetchRequest(topic string, offset int64, minBytes, wait int32) *kmsg.FetchR
 
 // TestSlowReaders: clients that ask for all there is, again and again, and never read an answer.
 func TestSlowReaders(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes much memory busy: skipped with -short")
-	}
+	harness.Long(t, "make suite SUITE=hostile")
 	c := startMillrace(t)
 	c.full("full", 60)
 	var many []byte

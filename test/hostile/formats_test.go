@@ -166,6 +166,7 @@ func attempt(t *testing.T, dir string, words ...string) {
 }
 
 func TestNewerFormatsAreRefused(t *testing.T) {
+	harness.Long(t, "make suite SUITE=hostile")
 	for _, format := range []struct {
 		name    string
 		prepare func(*cluster)

@@ -119,6 +119,7 @@ clusters:
 // TestApplyIsCarriedOn kills an apply at each request by which it changes something, before the API has heard of it and after: the next one
 // finds what is left to do, and nothing is done twice.
 func TestApplyIsCarriedOn(t *testing.T) {
+	harness.Long(t, "make suite SUITE=managed")
 	s := start(t)
 	for _, text := range []string{steady, strings.NewReplacer("brokers: 2", "brokers: 4", "num.partitions: 2", "num.partitions: 3", "a: b", "a: c").Replace(steady)} {
 		f := file(t, text)

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
 	"github.com/aws/aws-sdk-go-v2/service/kafka/types"
+
+	"millrace/test/harness"
 )
 
 const (
@@ -31,6 +33,7 @@ const (
 // TestManyClusters has clusters made, changed and deleted at random, and then looks for what is left of them: brokers' processes, folders, objects,
 // keys, ports.
 func TestManyClusters(t *testing.T) {
+	harness.Long(t, "make suite SUITE=managed")
 	length := manyLength
 	if text := os.Getenv(manyVariable); text != "" {
 		var err error

@@ -156,6 +156,7 @@ func TestBoto3(t *testing.T) {
 
 // TestCLI has the AWS CLI go through every operation.
 func TestCLI(t *testing.T) {
+	harness.Long(t, "make suite SUITE=managed")
 	python := harness.Require(t, harness.Python)
 	s := start(t)
 	s.env = append(s.env, "AWS="+filepath.Join(filepath.Dir(python), "aws"))

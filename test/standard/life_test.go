@@ -18,6 +18,7 @@ import (
 // TestLife is a cluster's from its first spec to the last file of it: it takes records, loses a broker to SIGKILL, a controller too, is adopted by the
 // next agent, stops in good order, comes back with all that was acknowledged, and leaves nothing.
 func TestLife(t *testing.T) {
+	harness.Long(t, "make suite SUITE=standard")
 	c := newCluster(t, "4.3.x", 3)
 	c.awaitAll()
 	c.create("topic")
