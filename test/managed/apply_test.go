@@ -58,12 +58,12 @@ func TestApplyExample(t *testing.T) {
 	out, _ = s.want(t, exitOK, "apply", "-f", f, "--plan")
 	contains(t, out, "Nothing to do")
 
-	changed := strings.NewReplacer("brokers: 3", "brokers: 6", "604800000", "60000", "compact}", "delete}", "partitions: 6", "partitions: 8", "stage: test", "stage: prod",
+	changed := strings.NewReplacer("brokers: 3", "brokers: 6", "604800000", "60000", "compact}", "delete}", "partitions: 6", "partitions: 8", "stage: test", "level: prod",
 		"[iam, scram]", "[iam]", "kafka:DescribeCluster", "kafka:ListNodes").Replace(example(t))
 	f = file(t, changed)
 	out, _ = s.want(t, exitOK, "apply", "-f", f, "--yes")
 	contains(t, out, "brokers: 3 -> 6", "log.retention.ms: 604800000 -> 60000", "configuration: shop:1 -> shop:2", "authentication: iam, scram -> iam",
-		"cleanup.policy: compact -> delete", "partitions: 6 -> 8", "tag stage: test -> prod", "~ policy orders", "8 to update")
+		"cleanup.policy: compact -> delete", "partitions: 6 -> 8", "tag level: prod", "tag stage: test -> (not set)", "~ policy orders", "8 to update")
 	s.want(t, exitOK, "apply", "-f", f, "--plan")
 
 	s.refusedFiles(t, changed)
@@ -192,6 +192,29 @@ func forward(to string, w http.ResponseWriter, r *http.Request, answered func())
 	maps.Copy(w.Header(), resp.Header)
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body) // its reader may be dead
+}
+
+// TestInterruptedApply: Ctrl-C ends an apply at once, and it says what becomes of what it has begun.
+func TestInterruptedApply(t *testing.T) {
+	s := start(t)
+	var cmd *exec.Cmd
+	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		forward(s.API, w, r, func() {
+			if r.Method != http.MethodGet {
+				_ = cmd.Process.Signal(os.Interrupt)
+			}
+		})
+	}))
+	defer between.Close()
+	f := file(t, "clusters:\n  - name: one\n    serverless: {clientSubnets: [x]}\n  - name: two\n    serverless: {clientSubnets: [x]}\n")
+	cmd = s.verbCommand(t.Context(), t, "apply", "-f", f, "--yes", "--api", between.URL)
+	out, _ := cmd.CombinedOutput() // the status says more than the error
+	if status := cmd.ProcessState.ExitCode(); status != exitFailed {
+		t.Errorf("status %d", status)
+	}
+	contains(t, string(out), f+":2: create cluster one: ", "goes on without us; another apply waits for it")
+	s.want(t, exitOK, "apply", "-f", f, "--yes")
+	s.want(t, exitOK, "apply", "-f", f, "--plan")
 }
 
 // TestApplyOutlivesServe: serve is killed while an apply waits for a cluster, and started anew; the apply goes on to its end.

@@ -269,3 +269,29 @@ func TestUsage(t *testing.T) {
 	out, _ = s.want(t, exitOK, "cluster", "usage") // of the default cluster
 	contains(t, out, "Cluster default")
 }
+
+// TestRightToUsage: where the API asks who comes, a key may see the usage of the clusters that its policies name, and of no other.
+func TestRightToUsage(t *testing.T) {
+	s := startWith(t, harness.MillraceOptions{KeepRebalanceDelay: true, Args: []string{"--secure"}})
+	for _, name := range []string{"mine", "theirs"} {
+		s.want(t, exitOK, "cluster", "create", name, "--brokers", "1", "--auth", "iam", "--no-wait")
+	}
+	for _, name := range []string{"mine", "theirs"} {
+		s.want(t, exitOK, "cluster", "operations", name, "--follow")
+		s.want(t, exitOK, "cluster", "usage", name)
+	}
+	policy := file(t, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"millrace:DescribeUsage","Resource":"arn:aws:kafka:*:*:cluster/mine/*"}]}`)
+	s.want(t, exitOK, "iam", "user", "create", "bob")
+	s.want(t, exitOK, "iam", "user", "put-policy", "bob", "usage", policy)
+	var key struct {
+		ID     string `json:"access_key_id"`
+		Secret string `json:"secret_access_key"`
+	}
+	s.asJSON(t, &key, "iam", "key", "create", "bob")
+	s.env = append(s.env, "AWS_ACCESS_KEY_ID="+key.ID, "AWS_SECRET_ACCESS_KEY="+key.Secret)
+	s.want(t, exitOK, "cluster", "usage", "mine")
+	_, errs := s.want(t, exitFailed, "cluster", "usage", "theirs")
+	contains(t, errs, "user/bob is not allowed to perform millrace:DescribeUsage")
+	s.want(t, exitFailed, "cluster", "usage")
+	s.want(t, exitFailed, "cluster", "list")
+}
