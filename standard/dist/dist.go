@@ -36,12 +36,12 @@ var (
 
 // Config is read once by New.
 type Config struct {
-	Dir   string   // where what is downloaded and made is kept; made when it is needed
-	Homes []string // unpacked distributions, each with a folder libs
-	Java  string   // program; "": that of JAVA_HOME, or else of PATH
-	Maven string   // program; "": mvn of PATH
-	FS    disk.FS
-	Log   *slog.Logger
+	Dir   string       // where what is downloaded and made is kept; made when it is needed
+	Homes []string     // unpacked distributions, each with a folder libs
+	Java  string       // program; "": that of JAVA_HOME, or else of PATH
+	Maven string       // program; "": mvn of PATH
+	FS    disk.FS      // the real one, on which programs work too; required
+	Log   *slog.Logger // required
 }
 
 // Dist is made by New.

@@ -19,5 +19,5 @@
 //
 // SIGTERM is Kafka's controlled shutdown: a broker gives its leaders away, for which it needs the controllers, so they end after it (engine.Manners).
 //
-// Engine is safe for concurrent use. Files: engine.go, prepare.go, storage.go (formatting, N1, N3), lock_*.go, probe.go (N2, N5).
+// Engine is safe for concurrent use. Files: engine.go, prepare.go, storage.go (formatting, N1, N3), probe.go (N2, N5).
 package node

@@ -153,7 +153,7 @@ func newID() (string, error) {
 
 // free returns ErrRuns where a process has the node's storage.
 func (e Engine) free(s engine.NodeSpec) error {
-	held, err := isLocked(filepath.Join(e.dir(s), dataDir, lockFile))
+	held, err := disk.HasRecordLock(filepath.Join(e.dir(s), dataDir, lockFile))
 	if err != nil {
 		return fmt.Errorf("lock of the storage: %w", err)
 	}

@@ -2,6 +2,7 @@ package standard
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,17 +20,19 @@ import (
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/base/kv/etcd"
+	"millrace/base/life"
 	"millrace/base/proc"
+	"millrace/cmd/standard"
 	"millrace/engine"
+	"millrace/secure/cert"
 	"millrace/standard/dist"
-	"millrace/standard/node"
 	"millrace/test/harness"
 )
 
-// TestMain lets the test binary stand in for an agent: `agent FOLDER ETCD KAFKA`.
+// TestMain lets the test binary stand in for an agent: `agent FOLDER ETCD`.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == "agent" {
-		if err := runAgent(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+	if len(os.Args) == 4 && os.Args[1] == "agent" {
+		if err := runAgent(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -38,8 +41,8 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// runAgent runs until it is killed, or its standard input ends.
-func runAgent(folder, url, kafka string) error {
+// runAgent runs until it is killed, or told to stop.
+func runAgent(folder, url string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	store, err := etcd.Dial(ctx, []string{url}, etcd.Options{})
@@ -49,7 +52,15 @@ func runAgent(folder, url, kafka string) error {
 	defer store.Close()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	files := disk.OS("")
-	d, err := dist.New(dist.Config{Dir: kafka, FS: files, Log: log})
+	me := cert.Agent(host)
+	keeper, err := cert.NewKeeper(cert.KeeperConfig{Node: me, Names: me.Names("127.0.0.1"), File: filepath.Join(folder, "agent.pem")},
+		cert.World{KV: store, Clock: clock.System{}, Log: log, FS: files})
+	if err != nil {
+		return err
+	}
+	h, err := standard.Open(standard.Config{Data: folder, ClientTLS: func(ctx context.Context, host string) (*tls.Config, error) {
+		return cert.ClientTLS(keeper, host), keeper.Wait(ctx)
+	}}, standard.World{KV: store, FS: files, Log: log})
 	if err != nil {
 		return err
 	}
@@ -58,11 +69,12 @@ func runAgent(folder, url, kafka string) error {
 		return err
 	}
 	a := agent.New(agent.Config{Host: engine.Host{Name: host}, LogDir: logs}, agent.World{
-		KV: store, FS: files, Clock: clock.System{}, Log: log,
-		Engines: map[string]engine.Engine{engine.Standard: node.Engine{Dist: d, Data: folder, FS: files}},
+		KV: store, FS: files, Clock: clock.System{}, Log: log, Engines: map[string]engine.Engine{engine.Standard: h.Engine()},
 	})
 	signals(stop)
-	return a.Run(ctx)
+	return life.Run(ctx,
+		life.Actor{Name: "own certificate", Run: keeper.Run}, life.Actor{Name: "certificates", Run: h.Run},
+		life.Actor{Name: "agent", Run: a.Run, Grace: time.Minute})
 }
 
 const (
@@ -81,7 +93,6 @@ const (
 type cluster struct {
 	t      *testing.T
 	folder string
-	kafka  string
 	url    string
 	store  kv.KV
 	specs  map[int32]engine.NodeSpec
@@ -92,6 +103,24 @@ type cluster struct {
 // newCluster writes down three controllers and so many brokers of a version, and starts an agent.
 func newCluster(t *testing.T, version string, brokers int) *cluster {
 	t.Helper()
+	c := writeCluster(t, version, brokers)
+	c.begin()
+	return c
+}
+
+// begin tells the agent of all nodes, and starts it.
+func (c *cluster) begin() {
+	c.t.Helper()
+	c.began = time.Now()
+	for _, s := range c.specs {
+		c.put(s)
+	}
+	c.startAgent()
+}
+
+// writeCluster is newCluster without telling anybody.
+func writeCluster(t *testing.T, version string, brokers int) *cluster {
+	t.Helper()
 	harness.Require(t, harness.Java)
 	kafka, err := harness.Cached("standard", []string{"1"}, func(string) error { return nil })
 	must(t, err)
@@ -100,7 +129,8 @@ func newCluster(t *testing.T, version string, brokers int) *cluster {
 	must(t, err)
 	_, err = d.Get(t.Context(), version, func(string) {})
 	must(t, err)
-	c := &cluster{t: t, folder: t.TempDir(), kafka: kafka, specs: map[int32]engine.NodeSpec{}}
+	c := &cluster{t: t, folder: t.TempDir(), specs: map[int32]engine.NodeSpec{}}
+	must(t, os.Symlink(kafka, filepath.Join(c.folder, "kafka"))) // what is downloaded and made once is for all tests
 	member, err := etcd.StartEmbedded(t.Context(), etcd.EmbeddedConfig{Dir: filepath.Join(c.folder, "etcd")})
 	must(t, err)
 	t.Cleanup(func() { _ = member.Close() })
@@ -138,11 +168,6 @@ func newCluster(t *testing.T, version string, brokers int) *cluster {
 		s.Listeners = []engine.Listener{{Name: engine.Client, Address: s.Listen}}
 		c.specs[s.ID] = s
 	}
-	c.began = time.Now()
-	for _, s := range c.specs {
-		c.put(s)
-	}
-	c.startAgent()
 	return c
 }
 
@@ -167,7 +192,7 @@ func (c *cluster) startAgent() {
 	self, err := proc.Self()
 	must(c.t, err)
 	c.agent, err = proc.Start(c.t.Context(), proc.Spec{
-		Path: self, Args: []string{"agent", c.folder, c.url, c.kafka}, DieWithParent: true, LogFile: filepath.Join(c.folder, "agent.log"),
+		Path: self, Args: []string{"agent", c.folder, c.url}, DieWithParent: true, LogFile: filepath.Join(c.folder, "agent.log"),
 	})
 	must(c.t, err)
 }

@@ -71,6 +71,21 @@ func TestLife(t *testing.T) {
 	c.remove()
 }
 
+// TestReleases runs the other releases that there are to begin with: those that clusters are upgraded from.
+func TestReleases(t *testing.T) {
+	for _, version := range []string{"3.9.x", "4.1.x"} {
+		t.Run(version, func(t *testing.T) {
+			c := newCluster(t, version, 1)
+			c.awaitAll()
+			c.create("topic")
+			c.produce("topic", 0, 5)
+			t.Logf("first acks after %v", time.Since(c.began).Round(10*time.Millisecond))
+			c.consume("topic", 5)
+			c.remove()
+		})
+	}
+}
+
 // remove has all nodes deleted, brokers first, and looks whether anything is left of them.
 func (c *cluster) remove() {
 	c.t.Helper()
