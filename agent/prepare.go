@@ -108,3 +108,51 @@ func (n *node) hang() time.Duration {
 	}
 	return n.agent.cfg.Hang
 }
+
+// fetched is the end of a Fetch.
+type fetched struct {
+	version string
+	round   int64 // of the spec that asked for it
+	err     error
+}
+
+// fetch begins to get another version than the one that runs, where the engine can, and says that the process is not to be stopped before that has
+// ended.
+func (w *watch) fetch(ctx context.Context, latest engine.NodeSpec) bool {
+	f, ok := w.engine.(engine.Fetcher)
+	if !ok || latest.Stopped || latest.Version == w.spec.Version || latest.Version == w.got {
+		return false
+	}
+	if w.getting != "" {
+		return true
+	}
+	w.getting = latest.Version
+	w.log.Info("another version is fetched while the broker runs", "version", latest.Version)
+	w.fetches.Go(func() {
+		err := f.Fetch(ctx, latest, func(string) {})
+		select {
+		case w.fetched <- fetched{latest.Version, latest.Round, err}:
+		case <-ctx.Done():
+		}
+	})
+	return true
+}
+
+// have is after a Fetch: the spec is looked at again, or, where nothing was got, refused as one whose program cannot be run (A9).
+func (w *watch) have(ctx context.Context, f fetched) {
+	w.getting = ""
+	if f.err != nil {
+		w.log.Error("broker keeps its version, the other cannot be had", "err", f.err)
+		w.status.Refused = f.round
+		w.report(ctx, w.state, f.err.Error())
+		if latest := w.latest(); latest.Version == f.version && latest.Round == f.round {
+			return // until it is asked for again
+		}
+	} else {
+		w.got = f.version
+	}
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}

@@ -219,3 +219,67 @@ func TestLastOnesEndLast(t *testing.T) {
 	must(t, syscall.Kill(first.PID, syscall.SIGINT))
 	<-done
 }
+
+// fetching is prepared, with another version to be had.
+type fetching struct {
+	prepared
+	fetch func(ctx context.Context, s engine.NodeSpec) error
+}
+
+func (f fetching) Fetch(ctx context.Context, s engine.NodeSpec, _ func(string)) error {
+	return f.fetch(ctx, s)
+}
+
+// Command depends on the version, as that of a program that has several does.
+func (f fetching) Command(s engine.NodeSpec) (string, []string, error) {
+	path, args, err := f.children.Command(s)
+	return path, append(args[:2:2], args[2]+"/"+s.Version), err
+}
+
+// TestVersionIsFetchedWhileTheOldOneRuns: the process is stopped once the other version is there, and goes on where it cannot be had (A9).
+func TestVersionIsFetchedWhileTheOldOneRuns(t *testing.T) {
+	e := newEnv(t)
+	for _, v := range []string{"one", "two"} {
+		must(t, os.Mkdir(filepath.Join(e.folder, v), 0o700))
+	}
+	asked, answer := make(chan string), make(chan error)
+	e.engine = fetching{prepared{children: e.nodes, prepare: nothing}, func(ctx context.Context, s engine.NodeSpec) error {
+		select {
+		case asked <- s.Version:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case err := <-answer:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	stop := e.start()
+	e.spec.Version = "one"
+	e.want(e.spec)
+	first := e.await(ready)
+	e.spec.Version, e.spec.Round = "two", 1
+	e.want(e.spec)
+	if v := <-asked; v != "two" {
+		t.Errorf("%q is fetched", v)
+	}
+	answer <- errors.New("no network")
+	s := e.await(func(s engine.NodeStatus) bool { return s.Refused == 1 })
+	if s.PID != first.PID || !alive(first.PID) || !strings.Contains(s.Message, "no network") {
+		t.Errorf("after a version that cannot be had: %+v", s)
+	}
+	e.spec.Round = 2
+	e.want(e.spec)
+	<-asked
+	if !alive(first.PID) {
+		t.Error("the process was stopped before the other version was there")
+	}
+	answer <- nil
+	e.await(func(s engine.NodeStatus) bool { return ready(s) && s.Round == 2 && s.PID != first.PID })
+	e.spec.Version = "one"
+	e.want(e.spec)
+	<-asked
+	stop() // nothing waits for it
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,11 +34,19 @@ type watch struct {
 	next    time.Duration // until the next probe
 	drained bool          // the process was told to drain
 	hung    error         // it is killed for this; nil: it is not
+
+	fetches sync.WaitGroup
+	fetched chan fetched
+	getting string // version that is being fetched; "": none is
+	got     string // that was fetched while the process ran; "": none was
 }
 
 // watch follows the running process until it ends, must be changed, or ctx ends.
 func (n *node) watch(ctx context.Context) {
-	w := &watch{node: n, state: engine.Starting, began: n.agent.world.Clock.Now(), next: firstProbe}
+	w := &watch{node: n, state: engine.Starting, began: n.agent.world.Clock.Now(), next: firstProbe, fetched: make(chan fetched)}
+	defer w.fetches.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	n.status.Owners, n.status.Counted = nil, 0
 	n.report(ctx, w.state, "")
 	timer := time.NewTimer(0)
@@ -55,10 +64,13 @@ func (n *node) watch(ctx context.Context) {
 			case !n.mustRestart(latest):
 				w.keep(ctx, latest)
 				timer.Reset(0)
+			case w.fetch(ctx, latest): // and then this is gone through again
 			case !n.refuse(ctx, latest):
 				n.stop(ctx)
 				return
 			}
+		case f := <-w.fetched:
+			w.have(ctx, f)
 		case <-timer.C:
 			w.look(ctx)
 			timer.Reset(w.next)

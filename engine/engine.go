@@ -1,7 +1,7 @@
 // Package engine is what the control plane, the agents and the broker engines
 // say to each other: which broker process should run where (NodeSpec), what
 // became of it (NodeStatus), which hosts there are (Host), and what an engine
-// must be able to do (Engine, Preparer).
+// must be able to do (Engine, Preparer, Fetcher).
 //
 // Flow: an agent writes a Host; the control plane writes a NodeSpec, the agent of that host makes it so
 // with the Engine that the spec names and writes a NodeStatus back. The two are
@@ -176,6 +176,13 @@ type Preparer interface {
 	// ctx bounds it. tell is called with each new stage, in words for people, and does not block for long. What was done halfway by a
 	// Prepare that was cut off is found by the next one, and redone.
 	Prepare(ctx context.Context, spec NodeSpec, tell func(stage string)) error
+}
+
+// Fetcher is an Engine that can get what a node's program needs from elsewhere while an earlier process of the node runs, so that nobody waits for it
+// once that one is stopped.
+type Fetcher interface {
+	// Fetch gets it; it returns nil at once where it is on this host. ctx bounds it, tell is as Preparer's.
+	Fetch(ctx context.Context, spec NodeSpec, tell func(stage string)) error
 }
 
 // Mannered is an Engine whose programs do not behave as the agent expects of our own.

@@ -30,7 +30,7 @@ var (
 // Certificate is where a node's certificate lies, see render.Place.
 type Certificate struct{ KeyStore, TrustStore string }
 
-// Engine runs nodes of Apache Kafka. It implements engine.Engine, engine.Preparer and engine.Mannered; the zero value is not usable.
+// Engine runs nodes of Apache Kafka. It implements engine.Engine, engine.Preparer, engine.Fetcher and engine.Mannered; the zero value is not usable.
 type Engine struct {
 	Dist *dist.Dist
 	Data string // data directory of the installation, absolute; nodes lie below it

@@ -11,6 +11,12 @@ import (
 	"millrace/standard/render"
 )
 
+// Fetch gets the version that the spec names.
+func (e Engine) Fetch(ctx context.Context, s engine.NodeSpec, tell func(stage string)) error {
+	_, err := e.Dist.Get(ctx, s.Version, tell)
+	return err
+}
+
 // Prepare gets the version, the certificate and the storage, and writes what the process reads.
 func (e Engine) Prepare(ctx context.Context, s engine.NodeSpec, tell func(stage string)) error {
 	if _, _, err := e.Command(s); err != nil {
