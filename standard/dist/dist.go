@@ -29,7 +29,7 @@ var (
 	// ErrChecksum: what was downloaded is not what it should be.
 	ErrChecksum = errors.New("checksum of Apache Kafka")
 	// ErrFetch: Maven could not get a version, for want of a network perhaps; trying again may help.
-	ErrFetch = errors.New("Apache Kafka cannot be downloaded")
+	ErrFetch = errors.New("no download of Apache Kafka")
 	// ErrHome: a folder that was given is no unpacked distribution.
 	ErrHome = errors.New("no distribution of Apache Kafka")
 )

@@ -237,7 +237,7 @@ func TestHostsThatLackSomething(t *testing.T) {
 		if !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.hint) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if c.want == ErrNoJava || c.want == ErrNoMaven {
+		if errors.Is(c.want, ErrNoJava) || errors.Is(c.want, ErrNoMaven) {
 			if err := d.Usable(t.Context(), "9.9.x"); !errors.Is(err, c.want) {
 				t.Errorf("%s: usable: %v", what, err)
 			}
