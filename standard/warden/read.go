@@ -308,7 +308,8 @@ func topics(now *view.Cluster) []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// eligible adds the ELR where it tells what to do: who has to come back for a partition to have a leader.
+// eligible adds the ELR where it tells what to do: who has to come back for a partition to have a leader. What a broker does not tell in
+// one answer, of thousands of partitions, is not known; who decides by it takes that for the worst.
 func (s *session) eligible(ctx context.Context, now *view.Cluster) error {
 	var names []string
 	for _, p := range now.Partitions {
@@ -326,10 +327,13 @@ func (s *session) eligible(ctx context.Context, now *view.Cluster) error {
 		}
 		answer, err := request[*kmsg.DescribeTopicPartitionsResponse](ctx, s.fresh, req)
 		if err != nil {
-			return nil // a broker before 3.8 does not know the request, and what it tells is only more
+			return err
 		}
 		for _, t := range answer.Topics {
 			for _, one := range t.Partitions {
+				if t.Topic == nil {
+					continue
+				}
 				if p := parts[view.Partition{Topic: *t.Topic, Number: one.Partition}.Name()]; p != nil {
 					p.ELR = one.EligibleLeaderReplicas
 				}

@@ -62,10 +62,11 @@ func (w *Warden) Order(ctx context.Context, c engine.Target, nodes []int32) (ord
 }
 
 // MayStop says why a node must not stop now; "": it may. A partition would fall below its min.insync.replicas or lose its last replica in
-// sync, or the quorum its majority.
+// sync, or the quorum its majority. Of a node that does not run it says why it must not be given up, and started with an empty disk: it may
+// have the last replica of a partition that is complete.
 func (w *Warden) MayStop(ctx context.Context, c engine.Target, node int32) (why string, err error) {
 	err = w.with(ctx, c, "look at", func(s *session) error {
-		now, err := s.read(ctx, replicas|settings)
+		now, err := s.read(ctx, replicas|settings|eligible)
 		if err == nil {
 			why = view.MayStop(now, node)
 		}

@@ -41,8 +41,7 @@ func MayStop(c Cluster, node int32) string {
 }
 
 func voterMayStop(q Quorum, node int32) string {
-	voter, ok := q.voter(node)
-	if !ok || !voter.Keeps() {
+	if _, ok := q.voter(node); !ok {
 		return ""
 	}
 	others := 0
@@ -58,13 +57,14 @@ func voterMayStop(q Quorum, node int32) string {
 }
 
 func brokerMayStop(c Cluster, node int32) string {
+	holds := partitionHolds
 	if !c.Brokers[node].Alive {
-		return ""
+		holds = partitionLost
 	}
 	var names []string
 	var first string
 	for _, p := range c.Partitions {
-		why := partitionHolds(c, p, node)
+		why := holds(c, p, node)
 		if why == "" {
 			continue
 		}
@@ -97,6 +97,17 @@ func partitionHolds(c Cluster, p Partition, node int32) string {
 		return ""
 	}
 	return fmt.Sprintf("%d of %d replicas would be in sync, and min.insync.replicas is %d", len(left), len(p.settled()), least)
+}
+
+// partitionLost says why a partition cannot do without what a broker has that does not run; "": it can.
+func partitionLost(c Cluster, p Partition, node int32) string {
+	if !slices.Contains(p.Replicas, node) || len(c.alive(p.ISR)) > 0 {
+		return ""
+	}
+	if complete := slices.Concat(p.ISR, p.ELR); len(complete) > 0 && !slices.Contains(complete, node) {
+		return ""
+	}
+	return "it may have the last replica that is complete"
 }
 
 // behind are the replicas of a partition that should be in sync and are not.

@@ -51,6 +51,8 @@ func drawCluster(t *rapid.T) Cluster {
 		}
 		if len(p.ISR) > 0 {
 			p.Leader = p.ISR[0]
+		} else if rapid.Bool().Draw(t, "elr") {
+			p.ELR = p.Replicas[:1]
 		}
 		c.Partitions = append(c.Partitions, p)
 	}
@@ -104,8 +106,8 @@ func TestMayStop(t *testing.T) {
 				continue
 			}
 			if !c.Brokers[id].Alive {
-				if why != "" {
-					t.Fatalf("%d does not run: %s", id, why)
+				if lost := holdsLast(c, id); (why != "") != lost {
+					t.Fatalf("%d does not run, has the last of a partition: %v, may stop: %q", id, lost, why)
 				}
 				continue
 			}
@@ -137,11 +139,27 @@ func TestMayStop(t *testing.T) {
 					votes++
 				}
 			}
-			if why := MayStop(c, v.ID); c.Quorum.Leader >= 0 && (why == "") != (v.Behind > Patience || votes >= 2) {
+			if why := MayStop(c, v.ID); c.Quorum.Leader >= 0 && (why == "") != (votes >= 2) {
 				t.Fatalf("%+v with %d others: %q", v, votes, why)
 			}
 		}
 	})
+}
+
+// holdsLast: for some partition nobody runs who is in sync, and the broker may be one of those who have all.
+func holdsLast(c Cluster, id int32) bool {
+	for _, p := range c.Partitions {
+		runs := false
+		for _, r := range p.ISR {
+			runs = runs || c.Brokers[r].Alive
+		}
+		known := len(p.ISR)+len(p.ELR) > 0
+		mine := slices.Contains(p.ISR, id) || slices.Contains(p.ELR, id)
+		if slices.Contains(p.Replicas, id) && !runs && (mine || !known) {
+			return true
+		}
+	}
+	return false
 }
 
 // What may stop is not refused for nothing.
@@ -155,6 +173,12 @@ func TestMayStopLets(t *testing.T) {
 		},
 		"the others suffice": func(c *Cluster) { c.Partitions[0].ISR = []int32{2, 3} },
 		"a controller lags":  func(c *Cluster) { c.Quorum.Voters[0].Behind = time.Minute },
+		"it is away, and the others have all": func(c *Cluster) {
+			c.Brokers[1], c.Partitions[0].ISR, c.Partitions[0].Leader = Broker{}, []int32{3}, 3
+		},
+		"it is away, and another that is away has all": func(c *Cluster) {
+			c.Brokers[1], c.Brokers[2], c.Partitions[0].ISR, c.Partitions[0].Leader = Broker{}, Broker{}, []int32{2}, -1
+		},
 	} {
 		c := three()
 		if change(&c); MayStop(c, 1) != "" {
@@ -170,8 +194,17 @@ func TestMayStopLets(t *testing.T) {
 		"the last":             {1, func(c *Cluster) { c.Partitions[0].ISR, c.Partitions[0].MinISR = []int32{1}, 1 }, "t-0"},
 		"it may be back first": {3, func(c *Cluster) { c.Partitions[0].ISR = []int32{1} }, "t-0"},
 		"another is dead":      {1, func(c *Cluster) { c.Brokers[2] = Broker{} }, "t-0"},
-		"no majority":          {11, func(c *Cluster) { c.Quorum.Voters[2].Behind = time.Minute }, "controller 11"},
-		"no active one":        {1, func(c *Cluster) { c.Quorum.Leader = -1 }, "active"},
+		"it is away, and was the last": {1, func(c *Cluster) {
+			c.Brokers[1], c.Partitions[0].ISR, c.Partitions[0].Leader = Broker{}, []int32{1}, -1
+		}, "complete"},
+		"it is away, and may have been eligible": {1, func(c *Cluster) {
+			c.Brokers[1], c.Partitions[0].ISR, c.Partitions[0].ELR, c.Partitions[0].Leader = Broker{}, nil, []int32{1, 2}, -1
+		}, "complete"},
+		"it is away, and nobody knows": {1, func(c *Cluster) {
+			c.Brokers[1], c.Partitions[0].ISR, c.Partitions[0].Leader = Broker{}, nil, -1
+		}, "complete"},
+		"no majority":   {11, func(c *Cluster) { c.Quorum.Voters[2].Behind = time.Minute }, "controller 11"},
+		"no active one": {1, func(c *Cluster) { c.Quorum.Leader = -1 }, "active"},
 	} {
 		cluster := three()
 		c.change(&cluster)

@@ -38,16 +38,16 @@ func TestWarden(t *testing.T) {
 	t.Cleanup(client.Close)
 	s.admin = kadm.NewClient(client)
 	s.settled(s.warden)
-	min1 := "1"
-	for topic, make := range map[string]func() error{
-		"data": func() error { return second(s.admin.CreateTopic(t.Context(), 12, 3, nil, "data")) },
-		"one": func() error {
-			return second(s.admin.CreateTopic(t.Context(), 1, 1, map[string]*string{"min.insync.replicas": &min1}, "one"))
-		},
-	} {
-		if err := make(); err != nil {
-			t.Fatalf("topic %s: %v", topic, err)
-		}
+	if err := second(s.admin.CreateTopic(t.Context(), 12, 3, nil, "data")); err != nil {
+		t.Fatal(err)
+	}
+	one := kmsg.NewCreateTopicsRequestTopic() // with its one replica on broker 3
+	one.Topic, one.NumPartitions, one.ReplicationFactor = "one", -1, -1
+	one.ReplicaAssignment = append(one.ReplicaAssignment, kmsg.CreateTopicsRequestTopicReplicaAssignment{Replicas: []int32{3}})
+	create := kmsg.NewPtrCreateTopicsRequest()
+	create.Topics = append(create.Topics, one)
+	if answer, err := create.RequestWith(t.Context(), client); err != nil || answer.Topics[0].ErrorCode != 0 {
+		t.Fatalf("%+v, %v", answer, err)
 	}
 	for _, step := range []struct {
 		name string
@@ -180,12 +180,18 @@ func (s *scene) killed(t *testing.T) {
 		if len(h.UnderReplicated) < 12 || !strings.Contains(h.UnderReplicated[0].Cause, "broker 3 is not there") {
 			return fmt.Errorf("%+v", h)
 		}
+		if len(h.Offline) != 1 || !strings.Contains(h.Offline[0].Cause, "broker 3 has the last replica that is complete") {
+			return fmt.Errorf("%+v", h)
+		}
 		order, err := s.warden.Order(ctx, s.target(), []int32{1, 2, 3})
 		if err == nil && order[0] != 3 {
 			err = fmt.Errorf("%v", order)
 		}
 		return err
 	})
+	if why, err := s.warden.MayStop(t.Context(), s.target(), 3); err != nil || !strings.Contains(why, "one-0") {
+		t.Errorf("it has the only replica, and may be given up: %q, %v", why, err)
+	}
 	if why, err := s.warden.Settled(t.Context(), s.target()); err != nil || why == "" {
 		t.Errorf("%q, %v", why, err)
 	}
