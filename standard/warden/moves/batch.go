@@ -5,7 +5,7 @@ import "slices"
 // Limits bound what is under way at once. A zero field takes its default.
 type Limits struct {
 	Partitions int // at most so many move at once; 200
-	PerBroker  int // at most so many replicas are on their way to one broker; 5
+	PerBroker  int // at most so many replicas are on their way to one broker; 20
 }
 
 func (l Limits) withDefaults() Limits {
@@ -13,7 +13,7 @@ func (l Limits) withDefaults() Limits {
 		l.Partitions = 200
 	}
 	if l.PerBroker <= 0 {
-		l.PerBroker = 5
+		l.PerBroker = 20
 	}
 	return l
 }
