@@ -24,7 +24,7 @@ const (
 	clusterID = "bWlsbHJhY2UtdGVzdHMtMQ"
 	voters    = 3 // nodes 1 to 3 are brokers and controllers
 	most      = 4 // nodes that there can be
-	patience  = time.Minute
+	patience  = 3 * time.Minute
 )
 
 // fleet is a cluster: nodes 1 to 3 in zones a to c, and brokers that a test adds.
