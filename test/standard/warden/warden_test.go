@@ -30,7 +30,7 @@ type scene struct {
 // TestWarden lives through a cluster's life, step by step: each goes on where the one before ended.
 func TestWarden(t *testing.T) {
 	harness.Long(t, "make suite SUITE=standard/warden")
-	s := &scene{fleet: newFleet(t, "4.1"), warden: warden.New(warden.Config{Throttle: 20 << 20})}
+	s := &scene{fleet: newFleet(t, "3.9"), warden: warden.New(warden.Config{Throttle: 20 << 20})}
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.target().Bootstrap...))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func second[T any](_ T, err error) error { return err }
 
 func (s *scene) levels(t *testing.T) {
 	before, err := s.warden.Finished(t.Context(), s.target())
-	formatted, _ := warden.Levels("4.1.x")
+	formatted, _ := warden.Levels("3.9.x")
 	for name, level := range before {
 		if err != nil || name != "kraft.version" && formatted[name] != level {
 			t.Fatalf("%v, %v, want %v", before, err, formatted)
@@ -73,24 +73,26 @@ func (s *scene) levels(t *testing.T) {
 	if err := s.warden.Finish(t.Context(), s.target(), "9.9.x"); !errors.Is(err, warden.ErrRefused) {
 		t.Errorf("a version that there is not: %v", err)
 	}
-	for range 2 {
-		if err := s.warden.Finish(t.Context(), s.target(), "4.3.x"); err != nil {
-			t.Fatal(err)
+	finish := func(version, holds string) {
+		t.Helper()
+		if err := s.warden.Finish(t.Context(), s.target(), version); err != nil {
+			t.Fatalf("%s: %v", version, err)
 		}
-	}
-	if err := s.warden.Finish(t.Context(), s.target(), "4.0.x"); err != nil {
-		t.Errorf("lower ones are nothing to do: %v", err)
-	}
-	want, _ := warden.Levels("4.3.1")
-	until(t, "the levels", func(ctx context.Context) error {
-		have, err := s.warden.Finished(ctx, s.target())
-		for name, level := range want {
-			if err == nil && have[name] != level {
-				err = fmt.Errorf("%s is %d, want %d", name, have[name], level)
+		want, _ := warden.Levels(holds)
+		until(t, "the levels", func(ctx context.Context) error {
+			have, err := s.warden.Finished(ctx, s.target())
+			for name, level := range want {
+				if err == nil && have[name] != level {
+					err = fmt.Errorf("%s is %d, want %d", name, have[name], level)
+				}
 			}
-		}
-		return err
-	})
+			return err
+		})
+	}
+	finish("4.1.x", "4.1.x")
+	finish("4.3.x", "4.3.1")
+	finish("4.3.x", "4.3.1")
+	finish("4.0.x", "4.3.1") // lower ones are nothing to do
 }
 
 // value is what all brokers say of a property.
