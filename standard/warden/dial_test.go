@@ -62,3 +62,24 @@ func TestNoAddresses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A node that takes connections and says nothing has its time, and no more, whatever the client below would wait for (W2).
+func TestHungNode(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts: the kernel does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	s := &session{cfg: Config{Timeout: 200 * time.Millisecond}, peers: map[int32]peer{}, addresses: map[int32]string{7: listener.Addr().String()}}
+	defer s.close()
+	broker, err := s.broker(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := askDisk(t.Context(), 7, broker); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if _, err := s.broker(8); err == nil {
+		t.Error("a broker that is not there")
+	}
+}
