@@ -1,6 +1,8 @@
 package services
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,14 +31,27 @@ func (s *Services) options(c Config) control.Options {
 			}
 			return all
 		},
-		Applier: applier{configuration.NewApplier(s.configurations, s.dialBrokers)},
-		Holds:   s.configurations.Holds,
+		Starting: s.starting,
+		Applier:  applier{configuration.NewApplier(s.configurations, s.dialBrokers)},
+		Holds:    s.configurations.Holds,
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },
 			ID:     catalog.IdentityOf,
 		},
 	}
+}
+
+// starting is the text of the properties that brokers of a cluster with a revision are started with.
+func (s *Services) starting(ctx context.Context, _ control.Cluster, r control.Revision) (string, error) {
+	values, err := configuration.NewApplier(s.configurations, s.dialBrokers).Starting(ctx, r)
+	if errors.Is(err, configuration.ErrNotFound) || errors.Is(err, configuration.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return configuration.FormatStarting(values)
 }
 
 // memoryOfType is what a broker of a type gets; 0 for one without a type.

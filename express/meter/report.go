@@ -101,42 +101,71 @@ func Report(ctx context.Context, objects object.Store, q Query) (Usage, error) {
 // page is how many records are listed at a time.
 const page = 1000
 
-// Read gives each record of the hours from from on and before to to f, each once, in the order of their keys, until f fails.
+// Read gives each record of the hours from from on and before to to f, each once, day by day, until f fails. What was rolled up comes as one
+// record for each hour of each sum, with Broker, Incarnation and Sequence 0. It fails with object.ErrNotFound where it takes so long that
+// records were rolled up and deleted meanwhile (U6): it may be called again.
 func Read(ctx context.Context, objects object.Store, from, to time.Time, f func(*Record) error) error {
 	from = from.UTC().Truncate(time.Hour)
 	if to.Before(from) || to.Sub(from) > RangeMost {
 		return fmt.Errorf("%w: from %s to %s; at most %s", ErrRange, from.Format(time.RFC3339), to.Format(time.RFC3339), RangeMost)
 	}
-	for after := Root + from.Format(hourLayout); ; {
-		found, err := objects.List(ctx, Root, after, page)
+	for day := from.Truncate(24 * time.Hour); day.Before(to); day = day.Add(24 * time.Hour) {
+		within := func(hour time.Time) bool { return !hour.Before(from) && hour.Before(to) }
+		if err := readDay(ctx, objects, day, within, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readDay is Read for the hours of a day that are within.
+func readDay(ctx context.Context, objects object.Store, day time.Time, within func(time.Time) bool, f func(*Record) error) error {
+	var found []object.Info
+	for prefix, after := Root+day.Format(dayLayout), ""; ; {
+		more, err := objects.List(ctx, prefix, after, page)
 		if err != nil {
 			return fmt.Errorf("list usage: %w", err)
 		}
-		for _, o := range found {
-			after = o.Key
-			hour, ok := hourOf(o.Key)
-			if !ok {
-				continue // not ours
-			}
-			if !hour.Before(to) {
-				return nil
-			}
-			b, err := read(ctx, objects, o.Key)
-			if err != nil {
-				return fmt.Errorf("read %s: %w", o.Key, err)
-			}
-			r, err := Decode(o.Key, b)
-			if err != nil {
-				return err
-			}
-			if err := f(r); err != nil {
-				return err
-			}
+		found = append(found, more...)
+		if len(more) < page {
+			break
 		}
-		if len(found) < page {
-			return nil
+		after = more[len(more)-1].Key
+	}
+	sums, err := readSums(ctx, objects, found)
+	if err != nil {
+		return err
+	}
+	for _, s := range sums {
+		for _, h := range s.Hours {
+			if !within(h.Hour) {
+				continue
+			}
+			err := f(&Record{Format: format, Cluster: s.Cluster, From: h.Hour, To: h.Hour.Add(time.Hour), Seconds: h.Seconds, Topics: h.Topics})
+			if err != nil {
+				return err
+			}
 		}
 	}
+	summed := covers(sums)
+	for _, o := range found {
+		n, ok := nameOf(o.Key)
+		if !ok || !within(n.hour) || summed(n) {
+			continue
+		}
+		b, err := read(ctx, objects, o.Key)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", o.Key, err)
+		}
+		r, err := Decode(o.Key, b)
+		if err == nil {
+			err = f(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read reads one whole object.

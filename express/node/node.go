@@ -17,6 +17,7 @@ import (
 	"millrace/engine"
 	"millrace/express/catalog"
 	"millrace/express/controller"
+	"millrace/express/meter"
 	"millrace/express/objectlog"
 	"millrace/express/partition"
 	"millrace/express/settings"
@@ -162,6 +163,9 @@ func Run(ctx context.Context, cfg Config, w World) error {
 		life.Actor{Name: "metrics", Run: func(ctx context.Context) error { return b.showMetrics(ctx, cfg.Metrics) }},
 		life.Actor{Name: "load", Run: func(ctx context.Context) error { return b.tellLoads(ctx, cfg, w) }},
 		life.Actor{Name: "usage", Run: b.usage.Run},
+		life.Actor{Name: "old usage", Run: func(ctx context.Context) error {
+			return meter.RollUp(ctx, w.Objects, w.Clock, w.Log, b.catalog.IsController)
+		}},
 		life.Actor{Name: "guards", Run: b.runGuards},
 		life.Actor{Name: "network", Run: b.network.Run},
 		life.Actor{Name: "private listeners", Run: func(ctx context.Context) error { return b.runPrivate(ctx, cfg, w, doors) }},
