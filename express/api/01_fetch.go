@@ -79,20 +79,7 @@ type fetchReply struct {
 	waited   time.Duration
 	encoder  wire.FetchEncoder
 	resp     wire.FetchResponse
-	used     []usedBytes // to be counted when the reply is written
-}
-
-// usedBytes are the bytes of a topic's batches in a reply.
-type usedBytes struct {
-	topic *meter.Topic
-	bytes int
-}
-
-// written counts what the client was sent. What a client that has gone was not sent is not counted.
-func (f *fetchReply) written() {
-	for _, u := range f.used {
-		u.topic.Fetched(u.bytes)
-	}
+	sent     meter.Sent
 }
 
 func (a *API) fetch(ctx context.Context, r *server.Request) {
@@ -130,7 +117,7 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 	a.noteRead(c, f.chain.Len())
 	for i := range told { // and not results, among which told was made room for
 		if n := told[i].bytes; n > 0 {
-			f.used = append(f.used, usedBytes{a.usageOf(r.Conn, told[i].topic), n})
+			f.sent.Add(a.usageOf(r.Conn, told[i].topic), n)
 		}
 	}
 	f.send(r, throttle)
@@ -554,13 +541,13 @@ func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
 		r.Close()
 		return
 	}
-	r.Reply(server.Response{Buffers: buffers, Written: f.written, Release: f.recycle, Throttle: throttle})
+	r.Reply(server.Response{Buffers: buffers, Written: f.sent.Count, Release: f.recycle, Throttle: throttle})
 }
 
 func (f *fetchReply) recycle() {
 	f.giveBack()
 	f.encoder.Reset()
-	clear(f.used)
-	f.resp, f.used = wire.FetchResponse{}, f.used[:0]
+	f.sent.Clear()
+	f.resp = wire.FetchResponse{}
 	f.api.fetches.Put(f)
 }

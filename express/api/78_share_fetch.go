@@ -41,7 +41,8 @@ func (a *API) shareFetch(ctx context.Context, r *server.Request) {
 	began := a.world.Clock.Now()
 	if err := s.run(ctx); err != nil {
 		f.giveBack()
-		s.resp.Topics, s.records, s.used = nil, nil, s.used[:0]
+		s.sent.Clear()
+		s.resp.Topics, s.records = nil, nil
 		s.resp.ErrorCode, s.resp.ErrorMessage = a.said(err)
 	}
 	throttle := a.spent(r, s.caller.quotas, a.world.Clock.Now().Sub(began))
@@ -283,7 +284,7 @@ func (s *shareFetching) count(r sharing.Result) {
 	for _, b := range r.Records {
 		n += len(b)
 	}
-	s.used = append(s.used, usedBytes{s.api.usageOf(s.caller.conn, t), n})
+	s.sent.Add(s.api.usageOf(s.caller.conn, t), n)
 }
 
 // nameLeader tells who leads a partition that is not led here.
@@ -321,5 +322,5 @@ func (s *shareFetching) send(r *server.Request, throttle time.Duration) {
 		r.Close()
 		return
 	}
-	r.Reply(server.Response{Buffers: buffers, Written: s.written, Release: s.recycle, Throttle: throttle})
+	r.Reply(server.Response{Buffers: buffers, Written: s.sent.Count, Release: s.recycle, Throttle: throttle})
 }

@@ -25,5 +25,5 @@
 //	    or comes back, is in a later sum or in none.
 //
 // A Meter is safe for concurrent use, but Run and Close, which one caller runs after the other. Files: meter.go (counting and cutting),
-// record.go (bytes), report.go (reading), sum.go and roll.go (old records).
+// sent.go (answers under way), record.go (bytes), report.go (reading), sum.go and roll.go (old records).
 package meter

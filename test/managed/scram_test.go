@@ -74,7 +74,7 @@ func startSecure(t *testing.T) site {
 
 // TestSecureTours has boto3 and the AWS CLI go through every operation where the API asks who comes.
 func TestSecureTours(t *testing.T) {
-	onlyInFull(t)
+	harness.Long(t, "make managed")
 	python := harness.Require(t, harness.Python)
 	t.Run("boto3", func(t *testing.T) {
 		s := startSecure(t)

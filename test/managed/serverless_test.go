@@ -53,7 +53,7 @@ func surgeOf(t *testing.T) surge {
 	}
 	s := surge{policy: policy, calm: 1_250_000, times: 20, record: 10_000}
 	s.policy.Calm = 20 * time.Second
-	if !full() {
+	if !harness.Everything() {
 		const small = 130
 		s.calm, s.record = s.calm/small, 1000
 		s.policy.Unit = capacity.Worth{In: policy.Unit.In / small, Out: policy.Unit.Out / small}

@@ -36,16 +36,6 @@ func newProvider(t *testing.T, s site) provider {
 	return provider{t, kafka.NewFromConfig(cfg)}
 }
 
-// provider is newProvider for tests that run beside others, which may not set this process's environment.
-func (s site) provider(t *testing.T) provider {
-	return provider{t, kafka.New(kafka.Options{
-		Region: s.variable("AWS_REGION"), BaseEndpoint: aws.String(s.variable("AWS_ENDPOINT_URL_KAFKA")),
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: s.variable("AWS_ACCESS_KEY_ID"), SecretAccessKey: s.variable("AWS_SECRET_ACCESS_KEY")}, nil
-		}),
-	})}
-}
-
 func (p provider) must(err error) {
 	p.Helper()
 	if err != nil {

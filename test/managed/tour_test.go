@@ -23,19 +23,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fullVariable is the environment variable that has all done, at its full size: "full".
-const fullVariable = "MILLRACE_MANAGED"
-
-func full() bool { return os.Getenv(fullVariable) == "full" }
-
-// onlyInFull leaves a test out of an ordinary run.
-func onlyInFull(t *testing.T) {
-	t.Helper()
-	if !full() {
-		t.Skipf("takes minutes: %s=full", fullVariable)
-	}
-}
-
 // site is an installation with the environment of its clients.
 type site struct {
 	*harness.Cluster
