@@ -8,7 +8,7 @@ CHURN    ?= 10m
 NEMESIS  ?= 30m
 KILLS    ?= 50
 
-.PHONY: check test race lint conformance gateway ecosystem share soak bench brokers secure fuzz generate
+.PHONY: check test race lint conformance gateway ecosystem managed share soak bench brokers secure fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
@@ -32,6 +32,9 @@ gateway: ## foreign clients against Apache Kafka behind a gateway
 ecosystem: ## Kafka's tools, Streams and Connect in full on millrace and Apache Kafka; Streams is killed KILLS times
 	MILLRACE_TEST_REQUIRE=all MILLRACE_ECOSYSTEM=full MILLRACE_STREAMS_KILLS=$(KILLS) \
 	go test -count=1 -v -timeout 3h ./test/ecosystem/...
+
+managed: ## the MSK API in full: serve is killed at every saved step of every kind of operation, a host is taken away, load rises twentyfold
+	MILLRACE_TEST_REQUIRE=all MILLRACE_KILLS=all MILLRACE_SERVERLESS=full go test -count=1 -v -timeout 2h ./test/managed/...
 
 share: ## share groups through Apache Kafka's own client, on millrace and on Apache Kafka, over locks that run out and kills
 	MILLRACE_TEST_REQUIRE=all MILLRACE_SHARE=full go test -count=1 -v -timeout 30m ./test/share/...
