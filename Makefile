@@ -8,13 +8,19 @@ CHURN    ?= 10m
 NEMESIS  ?= 30m
 KILLS    ?= 50
 
-.PHONY: check test race lint conformance gateway ecosystem managed share soak bench brokers secure fuzz generate
+.PHONY: check test test-all suite race lint conformance gateway ecosystem managed share soak bench brokers secure fuzz generate
 
 check: ## what every change has to pass before it is proposed; a few minutes
 	.ci/run format vet housecheck lint
 
-test: ## README's test command
+test: ## README's test command; a few minutes
 	go test ./...
+
+test-all: ## the long suites too, as CI runs them; a missing toolchain is a failure
+	.ci/run tests
+
+suite: ## one folder below test/ in full: make suite SUITE=e2e, or SUITE=security/logins
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v -timeout 30m ./test/$(SUITE)/...
 
 race: ## the engine under the race detector
 	.ci/run race
@@ -40,16 +46,16 @@ share: ## share groups through Apache Kafka's own client, on millrace and on Apa
 	MILLRACE_TEST_REQUIRE=all MILLRACE_SHARE=full go test -count=1 -v -timeout 30m ./test/share/...
 
 soak: ## the long kill test: ROUNDS rounds of kill -9 under load, and as many of each other fault; transactions and groups for BANK and CHURN; each cluster of the nemesis for NEMESIS
-	MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) MILLRACE_NEMESIS=$(NEMESIS) go test -count=1 -v -timeout 12h ./test/robust/...
+	MILLRACE_TEST_REQUIRE=all MILLRACE_KILL_ROUNDS=$(ROUNDS) MILLRACE_BANK=$(BANK) MILLRACE_CHURN=$(CHURN) MILLRACE_NEMESIS=$(NEMESIS) go test -count=1 -v -timeout 12h ./test/robust/...
 
 brokers: ## Brokers come and go, beside Apache Kafka; options in bench/brokers: make brokers BENCH='-only roll'
-	go test -count=1 -v -timeout 4h ./bench/brokers -run '^TestBrokersComeAndGo$$' -full $(BENCH)
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v -timeout 4h ./bench/brokers -run '^TestBrokersComeAndGo$$' -full $(BENCH)
 
 secure: ## what TLS, IAM, encryption at rest and the gateway cost, beside plain and Apache Kafka; options in bench/secure: make secure BENCH='-rounds 5'
-	go test -count=1 -v -timeout 1h ./bench/secure -run '^TestSecure$$' -full $(BENCH)
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v -timeout 1h ./bench/secure -run '^TestSecure$$' -full $(BENCH)
 
 bench: ## Apache Kafka and millrace side by side; options in bench/first: make bench BENCH='-rounds 5'
-	go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)
+	MILLRACE_TEST_REQUIRE=all go test -count=1 -v -timeout 4h ./bench/first -run '^TestCompare$$' -full $(BENCH)
 
 fuzz: ## every fuzz test for FUZZTIME
 	@go test -list '^Fuzz' ./... \

@@ -7,7 +7,7 @@
 //	make brokers                             all of it
 //	make brokers BENCH='-rounds 5'           more of it
 //	make brokers BENCH='-only roll,scale'    some of it
-//	go test ./bench/brokers                  a tiny run that only shows that the bench works
+//	MILLRACE_TEST_REQUIRE=all go test ./bench/brokers   a tiny run that only shows that the bench works
 //
 // What makes the comparison fair, and what it does not show:
 //

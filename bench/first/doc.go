@@ -7,7 +7,7 @@
 //	make bench                                        full size
 //	make bench BENCH='-rounds 7 -records 2000000'     more of it
 //	make bench BENCH='-summary ../results/first.md'   keep the table, too, as a page of the repository
-//	go test ./bench/first                             a tiny run that only shows that the bench works
+//	MILLRACE_TEST_REQUIRE=all go test ./bench/first   a tiny run that only shows that the bench works
 //
 // What makes the comparison fair, and what it does not show:
 //

@@ -8,7 +8,7 @@
 //	make secure                                            full size, below 6 minutes on two quiet cores
 //	make secure BENCH='-rounds 7 -mb 512'                  more of it
 //	make secure BENCH='-summary ../results/secure.md'      keep the page
-//	go test ./bench/secure                                 a tiny run that only shows that the bench works
+//	MILLRACE_TEST_REQUIRE=all go test ./bench/secure   a tiny run that only shows that the bench works
 //
 // What makes the comparison fair, and what it does not show:
 //

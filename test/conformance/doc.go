@@ -2,8 +2,8 @@
 // Apache Kafka gives them. It holds tests only.
 //
 // Flow: a Cluster (Apache Kafka or millrace) -> every client runs every scenario -> its answers -> testdata/answers/CLIENT.txt.
-// TestApacheKafka and TestConformance are one body over two clusters; the recorded answers are Apache Kafka's, and are written
-// anew by `go test ./test/conformance -run TestApacheKafka -rewrite`.
+// TestApacheKafka and TestConformance are one body over two clusters (a plain go test has two scenarios, on millrace alone); the recorded answers are Apache Kafka's, and are written
+// anew by `MILLRACE_TEST_REQUIRE=all go test ./test/conformance -run TestApacheKafka -rewrite`.
 //
 //   - C1: a scenario checks by itself what must hold on any cluster (all bytes equal, every partition held exactly once); the
 //     recorded answers hold the rest: error codes, defaults, bounds.

@@ -54,7 +54,7 @@ func newKillPlan(t *testing.T) killPlan {
 			t.Fatalf("%s: %v", killsVariable, err)
 		}
 	}
-	t.Logf("%s=%d go test ./test/managed -run '^%s$'", killsVariable, seed, t.Name())
+	t.Logf("MILLRACE_TEST_REQUIRE=all %s=%d go test ./test/managed -run '^%s$'", killsVariable, seed, t.Name())
 	return killPlan{random: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // it chooses tests
 }
 

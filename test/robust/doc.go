@@ -4,7 +4,8 @@
 // under load, until acks flow again -> drain -> read the whole topic -> judge it (history). README.md tells what is
 // checked, what each fault stands for, and which bugs were found.
 //
-// The number of rounds follows MILLRACE_KILL_ROUNDS; without it there are as many as fit an ordinary test run. No
+// The number of rounds follows MILLRACE_KILL_ROUNDS; without it there are as many as fit an ordinary
+// run of everything, or four kills alone in a plain go test. No
 // test asserts how long anything takes: times without acks are printed.
 //
 // Transactions have a load and a judge of their own (bank, ledger), and so have consumer groups (churn, tenure). These

@@ -131,7 +131,7 @@ func (v *victim) strikeUnderLoad(kinds []nemesis.Kind) {
 	if chosen == 0 {
 		chosen = rand.Uint64()
 	}
-	t.Logf("seed %d: go test ./test/robust -run '^%s$' -seed=%d", chosen, t.Name(), chosen)
+	t.Logf("seed %d: MILLRACE_TEST_REQUIRE=all go test ./test/robust -run '^%s$' -seed=%d", chosen, t.Name(), chosen)
 	loads := v.loads()
 	if *only != "" {
 		kinds = []nemesis.Kind{nemesis.Kind(*only)}
