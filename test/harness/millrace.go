@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,8 +196,27 @@ func built(name, source string) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(dir, name)
-	return binary, locked(binary+".lock", func() error {
+	err = locked(binary+".lock", func() error {
 		_, err := run(root, "go", "build", "-o", binary, source)
 		return err
 	})
+	return binary, errors.Join(err, lookAtSources(root, source))
+}
+
+// lookAtSources looks at each file of this module that the program is made of. The go command remembers what a test has looked at, and takes
+// no result from its cache once one of these files has changed; of what a child process compiles it knows nothing.
+func lookAtSources(root, source string) error {
+	const files = `{{if not .Standard}}{{$dir := .Dir}}{{range .GoFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{range .EmbedFiles}}{{$dir}}/{{.}}{{"\n"}}{{end}}{{end}}`
+	list, err := run(root, "go", "list", "-deps", "-f", files, source)
+	if err != nil {
+		return err
+	}
+	for file := range strings.Lines(list) {
+		if file = strings.TrimSpace(file); strings.HasPrefix(file, root) {
+			if _, err := os.Stat(file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
