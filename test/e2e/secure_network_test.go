@@ -95,17 +95,17 @@ func TestPrivateConnection(t *testing.T) {
 	port := harness.FreePorts(t, 16)
 	s.verb("network", "connection", "request", "analytics", "--listener", "CLIENT_IAM", "--port", strconv.Itoa(port), "--advertise", "b.analytics.test")
 	// The name is known to clients alone: it stands for this host.
+	dial := func(ctx context.Context, network, to string) (net.Conn, error) {
+		_, at, err := net.SplitHostPort(to)
+		if err != nil {
+			return nil, err
+		}
+		config := s.trust()
+		config.ServerName = "b.analytics.test"
+		return (&tls.Dialer{Config: config}).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", at))
+	}
 	private := func(opts ...kgo.Opt) *kgo.Client {
 		id, secret := s.root()
-		dial := func(ctx context.Context, network, to string) (net.Conn, error) {
-			_, at, err := net.SplitHostPort(to)
-			if err != nil {
-				return nil, err
-			}
-			config := s.trust()
-			config.ServerName = "b.analytics.test"
-			return (&tls.Dialer{Config: config}).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", at))
-		}
 		c, err := kgo.NewClient(append([]kgo.Opt{
 			kgo.SeedBrokers("b.analytics.test:" + strconv.Itoa(port)), kgo.Dialer(dial),
 			kgo.SASL(aws.Auth{AccessKey: id, SecretKey: secret}.AsManagedStreamingIAMMechanism()),
@@ -132,6 +132,16 @@ func TestPrivateConnection(t *testing.T) {
 		}
 		if len(brokers) != 2 {
 			return fmt.Errorf("clients are told of %v", told)
+		}
+		// Each broker takes up a certificate with the name by itself, and is told of before that.
+		for broker := range told {
+			connection, err := dial(ctx, "tcp", broker)
+			if err != nil {
+				return fmt.Errorf("%s: %w", broker, err)
+			}
+			if err := connection.Close(); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
