@@ -192,6 +192,7 @@ func TestNothingAtRestCanBeRead(t *testing.T) {
 
 // TestPlainAtRestIsFound shows that the search finds what it looks for where nothing is encrypted.
 func TestPlainAtRestIsFound(t *testing.T) {
+	harness.Long(t, "make suite SUITE=e2e")
 	c := harness.StartMillrace(t, harness.MillraceOptions{})
 	record := known()
 	writeKnown(t, newClient(t, c), record)

@@ -89,6 +89,7 @@ func TestSecureTours(t *testing.T) {
 
 // TestScramSecrets lets a client in by a secret, from its making to its end, as each program asks for it.
 func TestScramSecrets(t *testing.T) {
+	harness.Long(t, "make suite SUITE=managed")
 	s := startSecure(t)
 	programs := s.programs(t)
 	for _, name := range slices.Sorted(maps.Keys(programs)) {

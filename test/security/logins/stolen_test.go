@@ -24,6 +24,7 @@ func heard(message []byte) captured { return captured{"AWS_MSK_IAM", [][]byte{me
 
 // TestStolen sends messages of AWS_MSK_IAM that somebody has captured, or that are for another time, host, region or installation.
 func TestStolen(t *testing.T) {
+	harness.Long(t, "make suite SUITE=security/logins")
 	s := openSite(t)
 	_, err := s.store.CreateUser(s.deadline(), "everybody", nil)
 	must(t, err)
