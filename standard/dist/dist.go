@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"millrace/base/disk"
@@ -49,6 +50,9 @@ type Dist struct {
 	cfg   Config
 	kinds []kind        // newest first
 	turn  chan struct{} // capacity 1: who works in Dir, in this process
+
+	mu   sync.Mutex
+	java java // guarded by mu
 }
 
 // kind is a version that can be had.
