@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/base/clock"
 	"millrace/base/disk"
 )
 
@@ -43,6 +44,7 @@ type Config struct {
 	Maven string       // program; "": mvn of PATH
 	FS    disk.FS      // the real one, on which programs work too; required
 	Log   *slog.Logger // required
+	Clock clock.Clock  // nil: the system's
 }
 
 // Dist is made by New.
@@ -81,6 +83,9 @@ func New(cfg Config) (*Dist, error) {
 		cfg.Java = filepath.Join(home, "bin", "java")
 	}
 	cfg.Java = cmp.Or(cfg.Java, "java")
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System{}
+	}
 	d := &Dist{cfg: cfg, turn: make(chan struct{}, 1)}
 	for _, home := range cfg.Homes {
 		k, err := d.home(home)

@@ -55,7 +55,7 @@ func (d *Dist) askJava(ctx context.Context) (java, error) {
 	d.mu.Lock()
 	kept := d.java
 	d.mu.Unlock()
-	if !kept.asked.IsZero() && time.Since(kept.asked) < javaKept {
+	if !kept.asked.IsZero() && d.cfg.Clock.Now().Sub(kept.asked) < javaKept {
 		return kept, nil
 	}
 	text, err := run(ctx, d.cfg.Java, []string{"-version"}, "")
@@ -70,7 +70,7 @@ func (d *Dist) askJava(ctx context.Context) (java, error) {
 	if err != nil {
 		return java{}, fmt.Errorf("%w: %s: %w", ErrNoJava, d.cfg.Java, err)
 	}
-	now := java{name: text, release: release, asked: time.Now()}
+	now := java{name: text, release: release, asked: d.cfg.Clock.Now()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.java = now
