@@ -190,12 +190,25 @@ func TestDeafNodeIsNotSignalled(t *testing.T) {
 	}
 }
 
+// apart is prepared, with another folder for nodes above 100: what holds the others up does not hold up these.
+type apart struct {
+	folder string
+	prepared
+}
+
+func (a apart) Command(s engine.NodeSpec) (string, []string, error) {
+	if s.ID > 100 {
+		return children{folder: a.folder}.Command(s)
+	}
+	return a.prepared.Command(s)
+}
+
 // TestLastOnesEndLast: a node that others of its cluster need to end well ends after them when the agent stops.
 func TestLastOnesEndLast(t *testing.T) {
 	e := newEnv(t)
-	e.engine = prepared{children: e.nodes, prepare: nothing, manners: func(s engine.NodeSpec) engine.Manners {
+	e.engine = apart{t.TempDir(), prepared{children: e.nodes, prepare: nothing, manners: func(s engine.NodeSpec) engine.Manners {
 		return engine.Manners{Last: s.ID > 100, End: 10 * time.Second}
-	}}
+	}}}
 	stop := e.start()
 	last := newEnv(t).spec // another address
 	last.ID = 101

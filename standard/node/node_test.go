@@ -335,6 +335,22 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestAnswersAreBounded: one that claims to be large is not waited for (N5).
+func TestAnswersAreBounded(t *testing.T) {
+	head := append(binary.BigEndian.AppendUint32(nil, probeMost+5), "prob"...)
+	conn := struct {
+		io.Reader
+		io.Writer
+	}{io.MultiReader(bytes.NewReader(head), bytes.NewReader(make([]byte, 2*probeMost))), io.Discard}
+	if err := probeBroker(conn, 1); !errors.Is(err, errNoAnswer) {
+		t.Error(err)
+	}
+	left, err := io.Copy(io.Discard, conn)
+	if err != nil || left != 2*probeMost {
+		t.Errorf("all but %d bytes of it were read: %v", left, err)
+	}
+}
+
 // TestOwnedCountsReplicas by broker.
 func TestOwnedCountsReplicas(t *testing.T) {
 	e, s := newEngine(t), broker()
