@@ -73,6 +73,7 @@ func TestLife(t *testing.T) {
 
 // TestReleases runs the other releases that there are to begin with: those that clusters are upgraded from.
 func TestReleases(t *testing.T) {
+	harness.Long(t, "make suite SUITE=standard")
 	for _, version := range []string{"3.9.x", "4.1.x"} {
 		t.Run(version, func(t *testing.T) {
 			c := newCluster(t, version, 1)

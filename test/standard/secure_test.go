@@ -31,6 +31,7 @@ func (openly) Open(sealed, _ []byte) ([]byte, error) { return slices.Clone(seale
 // TestSecure: with certificates of the installation's authority nodes find one another, the agent finds them, and is who may do everything at their own
 // listener only; clients log in by SCRAM, and may do what ACLs let them.
 func TestSecure(t *testing.T) {
+	harness.Long(t, "make suite SUITE=standard")
 	c := writeCluster(t, "4.3.x", 1)
 	c.secure()
 	world := cert.World{KV: c.store, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler), FS: disk.OS("")}
