@@ -31,7 +31,9 @@ var _ interface {
 } = (*Warden)(nil)
 
 func TestLevels(t *testing.T) {
-	for version, want := range map[string]int16{"4.1.x": 27, "4.1.2": 27, "4.3": 30, "3.9.x": 21, "3.9.x.kraft": 21, "": 0, "4": 0, "5.0.x": 0, "4.x": 0} {
+	for version, want := range map[string]int16{
+		"4.1.x": 27, "4.1.2": 27, "4.3": 30, "3.9.x": 21, "3.9.x.kraft": 21, "": 0, "4": 0, "5.0.x": 0, "4.x": 0,
+	} {
 		levels, ok := Levels(version)
 		if ok != (want > 0) || levels[metadataVersion] != want {
 			t.Errorf("%q: %v, %v", version, levels, ok)
