@@ -392,6 +392,9 @@ func (s *scene) leave(t *testing.T) {
 		}
 		return nil
 	})
+	if err := second(s.admin.DeleteTopic(t.Context(), "one")); err != nil { // its only replica could be on the broker
+		t.Fatal(err)
+	}
 	s.kill(4)
 	until(t, "it has replicas and does not run", func(ctx context.Context) error {
 		if err := s.warden.Leave(ctx, s.target(), 4); !errors.Is(err, warden.ErrRefused) {
