@@ -79,7 +79,8 @@ func (s *session) elect(ctx context.Context, partitions []view.Partition) (elect
 
 // Drain moves the replicas of brokers to the others; left is how many partitions have one there still. It returns ErrRefused where the
 // others are too few or too small; then nothing was begun. The brokers are given no new replicas from then on, where the cluster's
-// metadata.version has that (cordoned.log.dirs, from 4.3 on): Spread gives up a Drain.
+// metadata.version has that (cordoned.log.dirs, from 4.3 on): Spread gives up a Drain. What has its last complete replica on a broker that
+// does not run stays there until it is back; Health names it.
 func (w *Warden) Drain(ctx context.Context, c engine.Target, brokers []int32) (left int, err error) {
 	err = w.with(ctx, c, "drain brokers of", func(s *session) error {
 		now, disks, err := s.survey(ctx)
