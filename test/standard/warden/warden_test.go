@@ -427,8 +427,8 @@ func (s *scene) stuck(t *testing.T) {
 		}
 		break
 	}
-	if left, err := s.warden.Spread(t.Context(), s.target()); err != nil || left != 1 {
-		t.Errorf("one is under way: %d, %v", left, err)
+	if left, err := s.warden.Spread(t.Context(), s.target()); err != nil || left == 0 {
+		t.Errorf("one at least is under way: %d, %v", left, err)
 	}
 }
 
