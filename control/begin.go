@@ -191,7 +191,9 @@ func (p *Plane) told(ctx context.Context, c Cluster, s Settings) (Cluster, error
 		c.Limits = limits
 	}
 	if p.options.Starting != nil {
-		properties, err := p.options.Starting(ctx, c, s.Configuration)
+		like := c
+		like.Settings = s
+		properties, err := p.options.Starting(ctx, like, s.Configuration)
 		if err != nil {
 			return c, err
 		}

@@ -36,7 +36,7 @@ type Options struct {
 	Also func(c Cluster) ([]kv.Op, error)
 	// Keys are prefixes of keys that go with a cluster, beside those below Prefix; nil: none.
 	Keys func(cluster string) []string
-	// Starting is what brokers of a cluster that has a revision are started with, lines "key=value" in one order; ErrSpec for a revision
+	// Starting is what brokers of a cluster with these Settings and a revision are started with, lines "key=value" in one order; ErrSpec for a revision
 	// that cannot be. nil: nothing.
 	Starting func(ctx context.Context, c Cluster, r Revision) (string, error)
 	// Holds are conditions under which a revision is there and stays: an operation begins under them. Revision{} is none. nil: none.

@@ -35,7 +35,8 @@ type Warden interface {
 	Leave(ctx context.Context, t engine.Target, broker int32) error
 	// Finish raises the feature levels to those of a version, after which there is no way back.
 	Finish(ctx context.Context, t engine.Target, version string) error
-	// Apply changes properties dynamically where Kafka lets them be, and returns those that need a start.
+	// Apply changes properties dynamically where Kafka lets them be, and returns those that need a start. An empty value takes back what an
+	// earlier call has set.
 	Apply(ctx context.Context, t engine.Target, properties map[string]string) (needStart []string, err error)
 }
 
@@ -258,8 +259,9 @@ func (r *run) configureStandard(ctx context.Context) error {
 	}
 	again := false
 	for name := range before {
-		_, stays := after[name]
-		again = again || !stays // only a start without it brings the default back
+		if _, stays := after[name]; !stays {
+			changed[name], again = "", true // only a start without it brings the default back
+		}
 	}
 	err := r.insist(ctx, "ConfigurationNotApplied", func(ctx context.Context, t engine.Target) (string, error) {
 		needs, err := r.plane.options.Warden.Apply(ctx, t, changed)

@@ -50,7 +50,7 @@ func (s *Service) updateBrokerType(ctx context.Context, c *door.Call) (any, erro
 		if r.Target == orDefault(set.BrokerType, unbounded) {
 			return "", nil
 		}
-		if err := s.brokerTypeFault(ctx, "targetInstanceType", r.Target); err != nil {
+		if err := s.brokerTypeFault(ctx, "targetInstanceType", r.Target, set.KafkaVersion); err != nil {
 			return "", err
 		}
 		if sizes.Standard(r.Target) != sizes.Standard(set.BrokerType) {

@@ -57,8 +57,9 @@ type World struct {
 	Plane          plane          // a *control.Plane
 	Configurations configurations // a *configuration.Store
 	Topics         topicKeeper    // a *topics.Topics
-	// StandardUsable says what is missing for clusters of standard broker types; ctx bounds it. nil: there can be none.
-	StandardUsable func(ctx context.Context) error
+	// StandardUsable says what is missing for a cluster of a standard broker type with a version of Kafka; ctx bounds it. nil: there can
+	// be none.
+	StandardUsable func(ctx context.Context, version string) error
 	// Tags are those that a cluster has now; nil: those that it was made with.
 	Tags func(ctx context.Context, arn string) (map[string]string, error)
 }

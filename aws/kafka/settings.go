@@ -56,8 +56,8 @@ func (s *Service) provisionedSettings(ctx context.Context, p *provisioned) (cont
 	}
 	w.into(&set)
 	checks := []error{
-		s.brokerTypeFault(ctx, "instanceType", g.InstanceType),
 		versionFault("kafkaVersion", g.InstanceType, p.KafkaVersion),
+		s.brokerTypeFault(ctx, "instanceType", g.InstanceType, p.KafkaVersion),
 		w.fault(),
 		connectAtOnce(g.Connectivity, &set),
 		logInto(&set, p.Logging),
@@ -122,21 +122,29 @@ func publicFault(p *publicAccess) error {
 }
 
 // brokerTypeFault refuses types that no engine here runs.
-func (s *Service) brokerTypeFault(ctx context.Context, param, name string) error {
+func (s *Service) brokerTypeFault(ctx context.Context, param, name, version string) error {
 	valid := strings.Join(sizes.Names(), ", ")
 	_, err := sizes.Find(name)
 	switch {
 	case sizes.Standard(name) && err == nil && s.world.StandardUsable == nil:
 		return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which isn't available here.", name)
 	case sizes.Standard(name) && err == nil:
-		if err := s.world.StandardUsable(ctx); err != nil {
-			return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which can't be used: %v", name, err)
-		}
-		return nil
+		return s.usable(ctx, param, name, version)
 	case err == nil:
 		return nil
 	}
 	return door.BadRequest(param, "Unsupported InstanceType [%s]. Valid values: [%s]", name, valid)
+}
+
+// usable says what is missing to run a version of Apache Kafka, before anything is made or changed.
+func (s *Service) usable(ctx context.Context, param, brokerType, version string) error {
+	if !sizes.Standard(brokerType) || s.world.StandardUsable == nil {
+		return nil
+	}
+	if err := s.world.StandardUsable(ctx, version); err != nil {
+		return door.BadRequest(param, "Broker type [%s] runs on the standard engine, which can't be used: %v", brokerType, err)
+	}
+	return nil
 }
 
 // countFault holds the number of brokers to that of the networks.

@@ -18,7 +18,7 @@ func standardWorld(missing *error) *kafkatest.World {
 	w := kafkatest.New()
 	w.Service = kafka.New(kafka.World{
 		Plane: w.Plane, Configurations: w.Configurations, Topics: w.Topics,
-		StandardUsable: func(context.Context) error { return *missing },
+		StandardUsable: func(context.Context, string) error { return *missing },
 	}, kafka.Config{Home: kafkatest.Home()})
 	return w
 }

@@ -241,6 +241,9 @@ func (s *Service) updateClusterKafkaVersion(ctx context.Context, c *door.Call) (
 		if err := upgradeFault(set.BrokerType, orDefault(set.KafkaVersion, control.DefaultKafkaVersion), r.Target); err != nil {
 			return "", err
 		}
+		if err := s.usable(ctx, "targetKafkaVersion", set.BrokerType, r.Target); err != nil {
+			return "", err
+		}
 		if r.Configuration != nil {
 			set.Configuration = revision
 		}

@@ -24,6 +24,7 @@ import (
 	"millrace/control"
 	"millrace/engine"
 	"millrace/secure/keys"
+	"millrace/standard/dist"
 )
 
 // stores are what a broker keeps things in.
@@ -115,8 +116,12 @@ func openInstallation(ctx context.Context, cfg serveConfig, fs disk.FS, log *slo
 		return nil, err
 	}
 	g := i.guard
+	kafka, err := dist.New(dist.Config{Dir: filepath.Join(cfg.data, "kafka"), Homes: cfg.kafkaHomes, FS: fs, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("--kafka-home: %w", err)
+	}
 	i.services, err = services.New(
-		services.World{Plane: i.planeOn, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log},
+		services.World{Plane: i.planeOn, Store: i.store, Ring: g.ring, IAM: g.iam, View: g.view, Requests: g.requests, Keeper: g.keeper, Trail: g.trail, Log: log, StandardUsable: kafka.Usable},
 		services.Config{
 			Region: g.region, Like: i.home.Like, Ports: i.home.Ports, Release: version,
 			Keys: func(cluster string) []string { return []string{keys.Prefix(parts.ClusterPurpose(cluster))} },

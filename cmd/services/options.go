@@ -16,11 +16,12 @@ import (
 	"millrace/express/settings"
 	"millrace/secure/cert"
 	"millrace/secure/iam"
+	"millrace/standard/warden"
 )
 
 // options are what the plane is told.
 func (s *Services) options(c Config) control.Options {
-	like := c.Like
+	like, watches := c.Like, overseer{warden.New(warden.Config{})}
 	like.Region = c.Region
 	return control.Options{
 		Ports: c.Ports, Like: like, Memory: memoryOfType, Limits: s.limitsOf, Also: tagsOf, Release: c.Release,
@@ -31,27 +32,15 @@ func (s *Services) options(c Config) control.Options {
 			}
 			return all
 		},
-		Starting: s.starting,
-		Applier:  applier{configuration.NewApplier(s.configurations, s.dialBrokers)},
-		Holds:    s.configurations.Holds,
+		Applier: applier{configuration.NewApplier(s.configurations, s.dialBrokers)},
+		Holds:   s.configurations.Holds, Starting: s.starting,
+		Warden: watches, Used: watches.used, Heap: heapOfType, TLS: s.shown,
 		Identity: control.Identity{
 			Key:    "catalog/" + catalog.IdentityKey,
 			Record: func(id, log string, made time.Time) []byte { return catalog.Identity(id, catalog.LogKind(log), made) },
 			ID:     catalog.IdentityOf,
 		},
 	}
-}
-
-// starting is the text of the properties that brokers of a cluster with a revision are started with.
-func (s *Services) starting(ctx context.Context, _ control.Cluster, r control.Revision) (string, error) {
-	values, err := configuration.NewApplier(s.configurations, s.dialBrokers).Starting(ctx, r)
-	if errors.Is(err, configuration.ErrNotFound) || errors.Is(err, configuration.ErrInvalid) {
-		err = fmt.Errorf("%w: %w", control.ErrSpec, err)
-	}
-	if err != nil {
-		return "", err
-	}
-	return configuration.FormatStarting(values)
 }
 
 // memoryOfType is what a broker of a type gets; 0 for one without a type.
@@ -64,6 +53,42 @@ func memoryOfType(name string) (int64, error) {
 		return 0, fmt.Errorf("%w: %w", control.ErrSpec, err)
 	}
 	return t.Process.Memory, nil
+}
+
+// heapOfType is that of the Java machine of a broker of a type.
+func heapOfType(name string) (int64, error) {
+	t, err := sizes.Find(name)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	return t.Process.Heap, nil
+}
+
+// starting is what brokers of a cluster are started with: of Apache Kafka all that its configuration says, of express what it does not
+// change while it runs.
+func (s *Services) starting(ctx context.Context, c control.Cluster, r control.Revision) (string, error) {
+	values, err := map[string]string{}, error(nil)
+	switch {
+	case r == (control.Revision{}):
+	case c.Settings.Standard():
+		var kept configuration.Revision
+		if kept, err = s.configurations.Revision(ctx, r.ID, r.Number); err == nil {
+			values, err = configuration.Check(kept.Properties, brokerRules{})
+		}
+	default:
+		values, err = configuration.NewApplier(s.configurations, s.dialBrokers).Starting(ctx, r)
+	}
+	if errors.Is(err, configuration.ErrNotFound) || errors.Is(err, configuration.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	text, err := configuration.FormatStarting(values)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", control.ErrSpec, err)
+	}
+	return text, err
 }
 
 // tagsOf writes the tags of a new cluster where policies look for them.

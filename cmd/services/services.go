@@ -4,7 +4,7 @@
 // Flow: New tells the plane (Options) and makes the stores of configurations, secrets and associations -> Handler is the door of kafka, sts and
 // secretsmanager -> Actors are what one process of the installation does at a time: operations, capacity of serverless clusters, secrets of users.
 //
-// It is wiring: no rule of its own. Files: services.go, options.go (what the plane is told), reach.go (the way to clusters' brokers).
+// It is wiring: no rule of its own. Files: services.go, options.go (what the plane is told), standard.go (Apache Kafka), reach.go (the way to clusters' brokers).
 package services
 
 import (
@@ -49,6 +49,9 @@ type World struct {
 	Keeper   *cert.Keeper // of the certificate by which the plane reaches brokers
 	Trail    trail.Recorder
 	Log      *slog.Logger
+
+	// StandardUsable says what this host lacks to run a version of Apache Kafka; nil: there can be no clusters of it.
+	StandardUsable func(ctx context.Context, version string) error
 }
 
 // Config says what clusters that the services make are like.
@@ -160,7 +163,7 @@ func (s *Services) Handler(ctx context.Context) (*door.Handler, error) {
 		Connections: s.connections,
 	})
 	service := kafka.New(kafka.World{
-		Plane: s.plane, Configurations: s.configurations, Tags: rights.Tags,
+		Plane: s.plane, Configurations: s.configurations, Tags: rights.Tags, StandardUsable: s.world.StandardUsable,
 		Topics: topics.New(func(ctx context.Context, cluster string) (topics.Admin, error) { return s.dial(ctx, cluster) }),
 	}, kafka.Config{Home: home})
 	return door.New(door.Config{Services: []door.Service{

@@ -21,7 +21,7 @@ func TestStandardTypes(t *testing.T) {
 		if found, err := sizes.Find(one.Name); err != nil || found != one {
 			t.Errorf("%s is found as %+v, %v", one.Name, found, err)
 		}
-		if one.Process.Heap <= 0 || one.Process.Memory < one.Process.Heap*5/4 || one.Recommended > one.Limits.Replicas {
+		if one.Process.Heap <= 0 || one.Process.Memory < one.Process.Heap+256*sizes.MiB || one.Recommended > one.Limits.Replicas {
 			t.Errorf("%+v", one)
 		}
 		if i == 0 || family(all[i-1].Name) != family(one.Name) {
