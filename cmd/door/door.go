@@ -16,6 +16,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/kv"
 	"millrace/control"
+	"millrace/control/configuration"
 	"millrace/express/meter"
 	"millrace/secure/cert"
 	"millrace/secure/iam"
@@ -37,6 +38,8 @@ type Installation struct {
 	Guard  *Guard // nil: nobody is asked who they are
 	// Begin begins an operation on a cluster, once it has checked what the control plane cannot.
 	Begin func(ctx context.Context, cluster string, r control.Request) (control.Operation, error)
+	// Drift compares the brokers of a cluster with its configuration.
+	Drift func(ctx context.Context, cluster string) ([]configuration.Drift, error)
 	// Usage sums what brokers have recorded of a cluster in the object store.
 	Usage func(ctx context.Context, cluster control.Cluster, q meter.Query) (meter.Usage, error)
 }

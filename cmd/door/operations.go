@@ -60,6 +60,7 @@ func (i *Installation) Routes(mux *http.ServeMux) {
 	i.handleNetwork(handle)
 	i.handleCompliance(handle)
 	i.handleUsage(handle)
+	i.handleDrift(handle)
 	if g := i.Guard; g != nil {
 		HandleCerts(handle, g.CA, g.Record)
 		i.principals().Routes(mux.HandleFunc)

@@ -16,7 +16,7 @@ import (
 
 // door is what the API is given of the installation.
 func (i *installation) door() *door.Installation {
-	d := &door.Installation{Name: i.cfg.name, Listen: i.cfg.listen, Plane: i.plane, Store: i.store, Log: i.log, Begin: i.begin, Usage: i.usage}
+	d := &door.Installation{Name: i.cfg.name, Listen: i.cfg.listen, Plane: i.plane, Store: i.store, Log: i.log, Begin: i.begin, Usage: i.usage, Drift: i.services.Drift}
 	if g := i.guard; g != nil {
 		d.Guard = &door.Guard{
 			API: g.api, Requests: g.requests, IAM: g.iam, View: g.view, CA: g.ca, Ring: g.ring, Trail: g.trail, Keys: i.dataKeys(),

@@ -113,7 +113,27 @@ func (s *Services) Actors(store kv.KV) []life.Actor {
 		{Name: "capacity", Run: func(ctx context.Context) error { return s.follow(ctx, plane, store) }},
 		{Name: "users' secrets", Run: s.associations.Run},
 		{Name: "housekeeping", Run: s.keep},
+		{Name: "drift", Run: s.watchDrift},
 	}
+}
+
+// Drift compares the brokers of a cluster with its configuration.
+func (s *Services) Drift(ctx context.Context, cluster string) ([]configuration.Drift, error) {
+	return configuration.NewApplier(s.configurations, s.dialBrokers).Drift(ctx, cluster)
+}
+
+// watchDrift says in the log where brokers do not go by their cluster's configuration, of those clusters that nobody is changing.
+func (s *Services) watchDrift(ctx context.Context) error {
+	quiet := func(ctx context.Context) (names []string, err error) {
+		all, err := s.plane.Clusters(ctx)
+		for _, c := range all {
+			if c.Operation == 0 && c.Phase != control.Broken && c.Settings.Configuration != (control.Revision{}) {
+				names = append(names, c.Name)
+			}
+		}
+		return names, err
+	}
+	return configuration.NewApplier(s.configurations, s.dialBrokers).Watch(ctx, quiet, s.world.Log)
 }
 
 // keepEvery is between two rounds of housekeeping.

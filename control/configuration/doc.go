@@ -37,5 +37,5 @@
 // (changes with every create), clusters/CLUSTER/configuration (F5).
 //
 // Store and Applier are safe for concurrent use. Files: properties.go (the text), table.go (what is writable), check.go (faults), record.go,
-// store.go, delete.go, apply.go, starting.go (the text of what brokers are started with), drift.go.
+// store.go, delete.go, apply.go, starting.go (the text of what brokers are started with), drift.go, watch.go (drift in the log).
 package configuration

@@ -17,12 +17,12 @@ import (
 
 // Drift is a property whose value at a broker is not that of the cluster's revision.
 type Drift struct {
-	Name   string
-	Broker int32
-	Effect Effect // Start: the broker has not been started with it
-	Want   string // what the revision says; "" with Set false
-	Set    bool   // the revision has the property; otherwise somebody has set it who is not the revision
-	Have   string // what the broker goes by
+	Name   string `json:"name"`
+	Broker int32  `json:"broker"`
+	Effect Effect `json:"effect"` // Start: the broker has not been started with it
+	Want   string `json:"want"`   // what the revision says; "" with Set false
+	Set    bool   `json:"set"`    // the revision has the property; otherwise somebody has set it who is not the revision
+	Have   string `json:"have"`   // what the broker goes by
 }
 
 // Drift compares the brokers with the revision that was applied last, by broker and name. Nothing is changed by it. Without a revision,
@@ -45,7 +45,7 @@ func (a *Applier) Drift(ctx context.Context, cluster string) ([]Drift, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compare cluster %s with its configuration: %w", cluster, err)
 	}
-	var all []Drift
+	all := []Drift{}
 	for _, id := range slices.Sorted(maps.Keys(running)) {
 		for _, c := range running[id] {
 			if d, differs := compare(c, live, start); differs {

@@ -189,6 +189,20 @@ func TestRollBesideOthers(t *testing.T) {
 	})
 }
 
+// Reports that have begun find the records that they have listed: those stay for a while after they were summed.
+func TestRollKeepsRecordsForAWhile(t *testing.T) {
+	s := newShelf()
+	s.fill(t, 40)
+	for _, after := range []time.Duration{0, grace - time.Second} {
+		if err := Roll(t.Context(), s.objects, s.now.Add(after)); err != nil || s.count(t) != 41 {
+			t.Errorf("%v after: %d objects, %v", after, s.count(t), err)
+		}
+	}
+	if err := Roll(t.Context(), s.objects, s.now.Add(2*grace)); err != nil || s.count(t) != 1 {
+		t.Errorf("at last: %d objects, %v", s.count(t), err)
+	}
+}
+
 // Days that are not over for long enough stay as they are, and so does what cannot be read.
 func TestRollLeavesAlone(t *testing.T) {
 	s := newShelf()

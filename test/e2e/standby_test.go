@@ -249,6 +249,10 @@ func TestStandbyWhileTheLeaderHangs(t *testing.T) {
 	}
 	who(t, p.leads, "h2", false)
 	ends(t, p.stands)
+	// What the harness has set at the brokers is in no configuration; a control plane that stands by tells of it too.
+	if code, body := get(t, "http://"+p.leads.API+"/millrace/v1/clusters/default/drift"); code != http.StatusOK || !strings.Contains(body, `"name":"group.initial.rebalance.delay.ms"`) {
+		t.Errorf("drift: %d %s", code, body)
+	}
 	rolledOnce(t, p.leads, p.leads.Process(), p.stands.Process(), p.agent.Process())
 }
 
