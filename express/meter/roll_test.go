@@ -189,6 +189,36 @@ func TestRollBesideOthers(t *testing.T) {
 	})
 }
 
+// U6: where a day has a sum for each hour, who finds that another has begun with them writes none: it has not read what stands there.
+func TestRollBesideOneThatSumsHours(t *testing.T) {
+	s := newShelf()
+	by := writer{1, 1}
+	add := func(hour int) {
+		s.record(t, by, firstDay.Add(time.Duration(hour)*time.Hour), Entry{Name: "t", ID: ids(1)[0], In: int64(hour) + 1})
+	}
+	add(1)
+	add(2)
+	add(3)
+	listed, err := s.objects.List(t.Context(), Root, "", page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(0)
+	puts := 0
+	other := object.Faulty(s.objects, func(ctx context.Context, op object.Op) error {
+		if op.Kind == object.OpPut {
+			if puts++; puts == 2 {
+				return rolling{s.objects, s.now, 1}.day(ctx, firstDay.Format(dayLayout), listed)
+			}
+		}
+		return nil
+	})
+	if err := (rolling{other, s.now, 1}).all(t.Context()); err != nil || puts < 2 {
+		t.Fatal(puts, err)
+	}
+	s.check(t, "two at a time")
+}
+
 // Reports that have begun find the records that they have listed: those stay for a while after they were summed.
 func TestRollKeepsRecordsForAWhile(t *testing.T) {
 	s := newShelf()
