@@ -25,7 +25,7 @@ const elsewhere = 30 * time.Second
 // TestHostIsTakenAway cuts one of three hosts off, from etcd, the other hosts and the clients: its broker of a cluster that the API made runs
 // elsewhere soon, clients go on, and the host does no harm when it is back, and is given brokers again.
 func TestHostIsTakenAway(t *testing.T) {
-	harness.Long(t, "make suite SUITE=managed")
+	harness.Long(t, "make managed")
 	n := harness.NewNetwork(t, 3)
 	e := harness.StartEtcd(t, harness.EtcdOptions{TLS: true, Hosts: []harness.Host{{Address: n.Self}}})
 	s := site{Cluster: harness.StartMillrace(t, harness.MillraceOptions{Host: n.Hosts[0], Etcd: e, KeepRebalanceDelay: true, Args: []string{

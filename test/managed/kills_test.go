@@ -69,7 +69,7 @@ func (p killPlan) of(moments []string) []string {
 // TestKilledDuringChanges kills serve at the moments at which changes of a cluster are saved. Each change ends as if undisturbed, and clients
 // notice nothing of it.
 func TestKilledDuringChanges(t *testing.T) {
-	harness.Long(t, "make suite SUITE=managed")
+	harness.Long(t, "make managed")
 	plan := newKillPlan(t)
 	v := startVictim(t)
 	configured := v.configurations()
@@ -120,7 +120,7 @@ func (v *victim) killedAt(w work, moment, want string, tr *traffic) {
 // TestKilledDuringLives kills serve at the moments at which the making of a cluster, the change of its version, which cannot be taken back, and
 // its end are saved.
 func TestKilledDuringLives(t *testing.T) {
-	harness.Long(t, "make suite SUITE=managed")
+	harness.Long(t, "make managed")
 	plan := newKillPlan(t)
 	v := startVictim(t)
 	configured := v.configurations()

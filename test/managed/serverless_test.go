@@ -69,7 +69,7 @@ func surgeOf(t *testing.T) surge {
 // TestServerlessFollowsLoad has the load of a serverless cluster rise twentyfold and fall again: its brokers become more and fewer, clients
 // notice nothing, and what was metered is what they sent and read, to the byte.
 func TestServerlessFollowsLoad(t *testing.T) {
-	harness.Long(t, "make suite SUITE=managed")
+	harness.Long(t, "make managed")
 	s := start(t)
 	t.Parallel() // it waits most of the time
 	p := s.provider(t)
