@@ -264,6 +264,7 @@ func (c *cluster) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.seeds()...), kgo.MetadataMinAge(10 * time.Millisecond),
+		kgo.AlwaysRetryEOF(), // a broker that dies under a connection's first request is not one that wants TLS
 		kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }),
 	}, opts...)...)
 	must(c.t, err)
