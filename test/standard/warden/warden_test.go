@@ -409,13 +409,13 @@ func (s *scene) leave(t *testing.T) {
 	s.settled(s.warden)
 }
 
-// stuck has somebody else begin a move that cannot end: to a broker that does not run. It is seen to be under way; the Drain that follows
-// leads it elsewhere.
+// stuck has somebody else begin a move that cannot end, to a broker that does not run, and give it up again. It is seen to be under way.
 func (s *scene) stuck(t *testing.T) {
 	topics, err := s.admin.ListTopics(t.Context(), "data")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var cancel kadm.AlterPartitionAssignmentsReq
 	for _, p := range topics["data"].Partitions.Sorted() {
 		if slices.Contains(p.Replicas, 4) {
 			continue
@@ -425,10 +425,14 @@ func (s *scene) stuck(t *testing.T) {
 		if err := second(s.admin.AlterPartitionAssignments(t.Context(), move)); err != nil {
 			t.Fatal(err)
 		}
+		cancel.CancelAssign("data", p.Partition)
 		break
 	}
 	if left, err := s.warden.Spread(t.Context(), s.target()); err != nil || left == 0 {
 		t.Errorf("one at least is under way: %d, %v", left, err)
+	}
+	if err := second(s.admin.AlterPartitionAssignments(t.Context(), cancel)); err != nil {
+		t.Fatal(err)
 	}
 }
 
