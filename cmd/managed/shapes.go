@@ -222,7 +222,7 @@ type VPC struct {
 	SecurityGroups []string `json:"securityGroupIds,omitempty"`
 }
 
-// Node is one broker.
+// Node is one broker, or a controller of Apache Kafka.
 type Node struct {
 	Type   string `json:"instanceType"`
 	ARN    string `json:"nodeARN"`
@@ -233,7 +233,13 @@ type Node struct {
 		Address   string   `json:"clientVpcIpAddress,omitempty"`
 		Endpoints []string `json:"endpoints"`
 		Software  Software `json:"currentBrokerSoftwareInfo"`
-	} `json:"brokerNodeInfo"`
+	} `json:"brokerNodeInfo,omitzero"`
+	Controller *Controller `json:"controllerNodeInfo,omitempty"` // nil: a broker
+}
+
+// Controller is what the API tells of one.
+type Controller struct {
+	Endpoints []string `json:"endpoints"`
 }
 
 // Operation is something that is done to a cluster.

@@ -37,8 +37,8 @@ type settings struct {
 func (s *settings) addCommon(cmd *cobra.Command, brokers int, instance, version string) {
 	flags := cmd.Flags()
 	flags.IntVar(&s.brokers, "brokers", brokers, "number of brokers, 1 to 15; a multiple of that of the subnets")
-	flags.StringVar(&s.instance, "type", instance, "size of the brokers: express.m7g.large to express.m7g.16xlarge")
-	flags.StringVar(&s.version, "kafka-version", version, "version of Apache Kafka that the cluster is like")
+	flags.StringVar(&s.instance, "type", instance, "size of the brokers: express.m7g.large to express.m7g.16xlarge; or of Apache Kafka itself: kafka.t3.small, kafka.m5.large to kafka.m5.24xlarge, kafka.m7g.large to kafka.m7g.16xlarge")
+	flags.StringVar(&s.version, "kafka-version", version, "version of Apache Kafka that the cluster is like, or runs")
 	flags.StringVar(&s.configuration, "configuration", "", "configuration, NAME for its latest revision or NAME:REVISION")
 	flags.StringSliceVar(&s.logins, "auth", nil, "how clients log in, several with commas: iam, scram, tls, unauthenticated")
 	flags.StringVar(&s.encryption, "encryption", "", "what clients speak: TLS, TLS_PLAINTEXT or PLAINTEXT")

@@ -216,7 +216,7 @@ func (a *verbs) clusterNodes() *cobra.Command {
 	var f remote.Flags
 	cmd := &cobra.Command{
 		Use:               "nodes NAME",
-		Short:             "List the brokers of a provisioned cluster",
+		Short:             "List the brokers of a provisioned cluster, and the controllers of Apache Kafka",
 		Example:           "  millrace cluster nodes orders",
 		Args:              terminal.ExactlyOne("the name of one cluster"),
 		ValidArgsFunction: clusterNames(&f),
@@ -232,6 +232,10 @@ func (a *verbs) clusterNodes() *cobra.Command {
 			}
 			rows := make([]table.Row, 0, len(nodes))
 			for _, n := range nodes {
+				if n.Controller != nil {
+					rows = append(rows, table.Row{"controller", "", strings.Join(n.Controller.Endpoints, ", "), "", ""})
+					continue
+				}
 				rows = append(rows, table.Row{int(n.Broker.ID), n.Type, strings.Join(n.Broker.Endpoints, ", "), n.Broker.Subnet, n.Broker.Software.KafkaVersion})
 			}
 			return a.Print(nodes, table.Row{"Broker", "Type", "Address", "Subnet", "Kafka version"}, rows)

@@ -59,7 +59,7 @@ func FindCredentials(data string) (Credentials, error) {
 	}
 	root, err := ReadRoot(data)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("%w: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the directory of millrace serve with --data: %w", ErrNoCredentials, err)
+		return Credentials{}, fmt.Errorf("%w: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the directory of millrace serve with MILLRACE_DATA: %w", ErrNoCredentials, err)
 	}
 	return Credentials{ID: root.ID, Secret: root.Secret, Region: root.Region}, nil
 }

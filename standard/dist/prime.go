@@ -18,8 +18,13 @@ const (
 	javaFile       = "java.txt" // what the Java called itself that made them
 )
 
-// trainLimit is how long a node may take that starts only to have its classes kept.
-const trainLimit = 2 * time.Minute
+const (
+	// trainLimit is how long a node may take that starts only to have its classes kept.
+	trainLimit = 2 * time.Minute
+	// wordLimit is for how long its word is awaited that it has started. One that says nothing, such as where a distribution was given a
+	// logger of its own, has read most of its classes by then.
+	wordLimit = 20 * time.Second
+)
 
 func (d *Dist) primed(version string) string { return filepath.Join(d.cfg.Dir, "primed", version) }
 
@@ -114,8 +119,11 @@ func (d *Dist) train(ctx context.Context, made Kafka, staging, properties string
 	if err != nil {
 		return err
 	}
+	word := time.NewTimer(wordLimit)
+	defer word.Stop()
 	select {
 	case <-began:
+	case <-word.C:
 	case <-p.process.Done():
 		return fmt.Errorf("the sample ended: %s", p.said())
 	case <-ctx.Done():
