@@ -250,9 +250,7 @@ func (r *run) relogin(ctx context.Context, c Cluster) error {
 		s.Secure = c.SecureOf(auth)
 		// Where nobody could log in before, nobody is refused until all can.
 		s.Secure.Authorize = s.Secure.Authorize && (!r.step.First || Authorizes(r.cluster.Auth))
-		if s.Format = engine.First; s.Auth != "" || s.Secure != (engine.Secure{}) {
-			s.Format = engine.Secured
-		}
+		s.Format = s.Least()
 	})
 	return errors.Join(err, changed)
 }
