@@ -144,7 +144,8 @@ func TestClientsPushTheirMetrics(t *testing.T) {
 	if out := kafkaTool(t, "org.apache.kafka.tools.ClientMetricsCommand", "--bootstrap-server", cluster.Bootstrap, "--describe"); !strings.Contains(out, "everything") {
 		t.Errorf("described: %s", out)
 	}
-	kafkaTool(t, "org.apache.kafka.tools.ProducerPerformance", "--topic", "t", "--num-records", "1000", "--throughput", "1000", "--record-size", "100",
+	// It lives for fifty intervals: a Java client that is closed does not always push once more.
+	kafkaTool(t, "org.apache.kafka.tools.ProducerPerformance", "--topic", "t", "--num-records", "1000", "--throughput", "100", "--record-size", "100",
 		"--producer-props", "bootstrap.servers="+cluster.Bootstrap, "client.id=java")
 	writer := newClient(t, cluster, kgo.ClientID("franz"), kgo.DefaultProduceTopic("t"))
 	if err := writer.ProduceSync(t.Context(), &kgo.Record{Value: []byte("v")}).FirstErr(); err != nil {
