@@ -265,6 +265,9 @@ func TestShareCoordinatorIsFound(t *testing.T) {
 		q := kmsg.NewPtrFindCoordinatorRequest()
 		q.CoordinatorType, q.CoordinatorKeys = coordinatorShare, []string{key}
 		r := ask[*kmsg.FindCoordinatorResponse](c, 6, q).Coordinators[0]
+		for kerr.Code(r.ErrorCode) == kerr.CoordinatorNotAvailable { // the topic of the state is being made
+			r = ask[*kmsg.FindCoordinatorResponse](c, 6, q).Coordinators[0]
+		}
 		if kerr.Code(r.ErrorCode) != want || want == kerr.None && r.NodeID != selfID {
 			t.Errorf("%q: %+v, want %v", key, r, want)
 		}

@@ -372,6 +372,26 @@ func TestNewOneWaitsForTheOldOnesWrites(t *testing.T) {
 	})
 }
 
+// A fetch that has found a share-partition just before it was let go of must look again, and not wait for what nobody says any more.
+func TestWhoComesLateIsTold(t *testing.T) {
+	bubble(t, func(r *rig) {
+		key := Member{"g", "b"}.key(tp)
+		sp, err := r.get(key, r.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.dropGroup("g")
+		w := partition.NewWaiter()
+		defer sp.watch(w)()
+		select {
+		case <-w.C:
+		default:
+			t.Error("it was told nothing")
+		}
+	})
+}
+
 func TestPartitionThatIsGone(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.log.add(t, 4)

@@ -23,6 +23,7 @@ type sharePartition struct {
 	state       *share.Partition // nil until loaded
 	code        kerr.Code        // not None: fenced, and why
 	replaced    bool             // fenced, but only to be read anew
+	gone        bool             // fenced, and in the table no more
 	leaderEpoch int32
 	stateEpoch  int32
 	fetching    bool // a fetch is reading
@@ -153,11 +154,15 @@ func (sp *sharePartition) activeLocked() *share.Partition {
 	return sp.state
 }
 
-// watch has w told when something may be acquired, until cancel is called.
+// watch has w told when something may be acquired, until cancel is called. Who comes when another has taken the place in the table, or may, is
+// told at once: nobody else would tell.
 func (sp *sharePartition) watch(w *partition.Waiter) (cancel func()) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.watchers[w]++
+	if sp.gone {
+		tell(w)
+	}
 	return func() {
 		sp.mu.Lock()
 		defer sp.mu.Unlock()
@@ -169,10 +174,14 @@ func (sp *sharePartition) watch(w *partition.Waiter) (cancel func()) {
 
 func (sp *sharePartition) notifyLocked() {
 	for w := range sp.watchers {
-		select {
-		case w.C <- struct{}{}:
-		default: // it has a token already
-		}
+		tell(w)
+	}
+}
+
+func tell(w *partition.Waiter) {
+	select {
+	case w.C <- struct{}{}:
+	default: // it has a token already
 	}
 }
 
@@ -189,6 +198,7 @@ func (sp *sharePartition) fence(code kerr.Code, replaced bool) {
 		sp.m.forget(sp)
 	}
 	sp.mu.Lock()
+	sp.gone = sp.gone || idle
 	sp.notifyLocked()
 	sp.mu.Unlock()
 }
