@@ -89,7 +89,7 @@ func (s site) refusedFiles(t *testing.T, text string) {
 		{exitUsage, "subnet-b, subnet-c", "subnet-c, subnet-d", ":19: cluster orders: clientSubnets is [subnet-a, subnet-b, subnet-c]"},
 		{exitUsage, "brokers: 6", "brokes: 6", `:18: unknown field "brokes"`},
 		{exitUsage, "configuration: shop ", "configuration: shops ", ":20: cluster orders: there is no configuration shops"},
-		{exitFailed, "instanceType: express.m7g.large", "instanceType: kafka.m5.large", ":17: update cluster orders: Broker type [kafka.m5.large]"},
+		{exitFailed, "instanceType: express.m7g.large", "instanceType: kafka.m5.large", ":17: update cluster orders: You can't change a cluster between Standard and Express brokers"},
 		{exitFailed, "log.retention.ms", "broker.id", ":5: update configuration shop: "},
 	} {
 		f := file(t, strings.Replace(text, c.old, c.new, 1))

@@ -174,7 +174,7 @@ func (s site) refusedVerbs(t *testing.T) {
 	}{
 		{exitFailed, "cluster create orders", "already exists"},
 		{exitFailed, "cluster create o_o", "cluster name is not valid"},
-		{exitFailed, "cluster create x --type kafka.m5.large", "standard engine"},
+		{exitFailed, "cluster create x --type kafka.m5.nano", "kafka.m5.nano"},
 		{exitFailed, "cluster create x --configuration none", "no such configuration: none"},
 		{exitUsage, "cluster create x --auth password", "use iam, scram, tls, unauthenticated"},
 		{exitUsage, "cluster create x --serverless --brokers 3", "--brokers is not for serverless clusters"},
