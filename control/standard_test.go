@@ -17,13 +17,12 @@ import (
 
 // kafka plays what a cluster of Apache Kafka says of itself; the farm's mutex guards it. There is one such cluster, "c".
 type kafka struct {
-	behind   map[int32]int  // nodes that are not in step yet, and how often that will be said
-	may      map[int32]bool // nodes that have leave to stop
-	forever  string         // why nothing may stop, as long as that is so
-	version  string         // that was finished
-	left     []int32        // brokers that were forgotten
-	applied  map[string]string
-	inFlight int
+	behind  map[int32]int  // nodes that are not in step yet, and how often that will be said
+	may     map[int32]bool // nodes that have leave to stop
+	forever string         // why nothing may stop, as long as that is so
+	version string         // that was finished
+	left    []int32        // brokers that were forgotten
+	applied map[string]string
 }
 
 // acts is what holds at each moment: C19 and C20.
