@@ -111,7 +111,7 @@ func (p provider) destroyCluster(arn *string) {
 // updated waits for an operation, as the provider does.
 func (p provider) updated(operation *string) {
 	p.Helper()
-	p.until("UPDATE_COMPLETE", []string{"PENDING", "UPDATE_IN_PROGRESS"}, func() (string, error) {
+	p.until("UPDATE_COMPLETE", []string{"PENDING", "UPDATE_IN_PROGRESS", "REBOOT_IN_PROGRESS"}, func() (string, error) {
 		out, err := p.api.DescribeClusterOperation(p.Context(), &kafka.DescribeClusterOperationInput{ClusterOperationArn: operation})
 		if err != nil {
 			return "", err
