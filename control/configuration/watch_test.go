@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 // Drift is said once when it comes, and once when it is gone.
@@ -18,28 +17,27 @@ func TestDriftIsSaid(t *testing.T) {
 		wants(t, a.Apply(t.Context(), "main", f.revision(t, "num.partitions=3")), nil)
 		var said bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() {
-			done <- a.Watch(ctx, func(context.Context) ([]string, error) { return []string{"main"}, nil }, slog.New(slog.NewTextHandler(&said, nil)))
-		}()
-		rounds := func(n int) string {
-			said.Reset()
-			time.Sleep(time.Duration(n) * lookEvery)
-			synctest.Wait()
-			return said.String()
+		round, before, after := 0, 0, 0                   // how much was said before there was drift, and before it was gone
+		each := func(context.Context) ([]string, error) { // what changes does so here, between two looks
+			switch round++; round {
+			case 4:
+				before, c.set["num.partitions"] = said.Len(), "4"
+			case 7:
+				after, c.set["num.partitions"] = said.Len(), "3"
+			case 10:
+				cancel()
+			}
+			return []string{"main"}, nil
 		}
-		if got := rounds(3); got != "" {
+		wants(t, a.Watch(ctx, each, slog.New(slog.NewTextHandler(&said, nil))), nil)
+		if got := said.String()[:before]; got != "" {
 			t.Errorf("without drift: %s", got)
 		}
-		c.set["num.partitions"] = "4"
-		if got := rounds(3); strings.Count(got, "\n") != 1 || !strings.Contains(got, "cluster=main values=2 properties=[num.partitions]") {
+		if got := said.String()[before:after]; strings.Count(got, "\n") != 1 || !strings.Contains(got, "cluster=main values=2 properties=[num.partitions]") {
 			t.Errorf("with drift: %s", got)
 		}
-		c.set["num.partitions"] = "3"
-		if got := rounds(3); strings.Count(got, "\n") != 1 || !strings.Contains(got, "again") {
+		if got := said.String()[after:]; strings.Count(got, "\n") != 1 || !strings.Contains(got, "again") {
 			t.Errorf("when it is gone: %s", got)
 		}
-		cancel()
-		wants(t, <-done, nil)
 	})
 }
