@@ -99,26 +99,8 @@ func (e Engine) Remove(s engine.NodeSpec) error {
 	if err != nil {
 		return fmt.Errorf("remove broker %d: %w", s.ID, err)
 	}
-	if err := errors.Join(removeAll(e.FS, dir), lock.Close()); err != nil {
+	if err := errors.Join(disk.RemoveAll(e.FS, dir), lock.Close()); err != nil {
 		return fmt.Errorf("remove broker %d: %w", s.ID, err)
 	}
 	return nil
-}
-
-func removeAll(files disk.FS, dir string) error {
-	entries, err := files.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		name := filepath.Join(dir, entry.Name())
-		remove := files.Remove
-		if entry.IsDir() {
-			remove = func(name string) error { return removeAll(files, name) }
-		}
-		if err := remove(name); err != nil {
-			return err
-		}
-	}
-	return files.Remove(dir)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -304,27 +303,4 @@ func (d *Dist) lock(ctx context.Context, tell func(string)) (unlock func(), err 
 		case <-t.C:
 		}
 	}
-}
-
-// removeAll deletes a folder of ours with all that is in it; that there is none is well.
-func removeAll(files disk.FS, dir string) error {
-	entries, err := files.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		if e.IsDir() {
-			err = removeAll(files, name)
-		} else {
-			err = files.Remove(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return files.Remove(dir)
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+
+	"millrace/base/disk"
 )
 
 // copyGoal is the plugin of Maven that gathers jars, by its version, so that what it does stays the same.
@@ -28,7 +30,7 @@ func (d *Dist) fetch(ctx context.Context, k *kind) error {
 		return err
 	}
 	staging := filepath.Join(d.cfg.Dir, "staging")
-	if err := removeAll(d.cfg.FS, staging); err != nil {
+	if err := disk.RemoveAll(d.cfg.FS, staging); err != nil {
 		return fmt.Errorf("throw away a download that was cut off: %w", err)
 	}
 	if err := d.cfg.FS.MkdirAll(staging, 0o700); err != nil {

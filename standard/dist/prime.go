@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"millrace/base/disk"
 )
 
 // Files of what is made of a version once, below Dir/primed/VERSION.
@@ -38,7 +40,7 @@ func (d *Dist) isPrimed(version, java string) bool {
 // and end, after which Java writes down the classes that it has read.
 func (d *Dist) prime(ctx context.Context, k *kind, java string) (err error) {
 	staging := filepath.Join(d.cfg.Dir, "priming")
-	if err := removeAll(d.cfg.FS, staging); err != nil {
+	if err := disk.RemoveAll(d.cfg.FS, staging); err != nil {
 		return fmt.Errorf("throw away what was half made: %w", err)
 	}
 	data := filepath.Join(staging, "data")
@@ -71,7 +73,7 @@ func (d *Dist) prime(ctx context.Context, k *kind, java string) (err error) {
 // keep puts what was made in place; the name of the Java comes last, and says that all is there.
 func (d *Dist) keep(staging, data, version, java string) error {
 	dir := d.primed(version)
-	if err := errors.Join(removeAll(d.cfg.FS, dir), d.cfg.FS.MkdirAll(dir, 0o700)); err != nil {
+	if err := errors.Join(disk.RemoveAll(d.cfg.FS, dir), d.cfg.FS.MkdirAll(dir, 0o700)); err != nil {
 		return fmt.Errorf("keep what was made of Apache Kafka: %w", err)
 	}
 	err := d.cfg.FS.Rename(filepath.Join(staging, archiveFile), filepath.Join(dir, archiveFile))
@@ -88,7 +90,7 @@ func (d *Dist) keep(staging, data, version, java string) error {
 	if err := d.cfg.FS.WriteFileAtomic(filepath.Join(dir, javaFile), []byte(java)); err != nil {
 		return fmt.Errorf("keep what was made of Apache Kafka: %w", err)
 	}
-	return removeAll(d.cfg.FS, staging)
+	return disk.RemoveAll(d.cfg.FS, staging)
 }
 
 // train starts a node, waits until it serves, and ends it.

@@ -167,7 +167,7 @@ func (e Engine) Remove(s engine.NodeSpec) error {
 	if e.Forget != nil {
 		e.Forget(s)
 	}
-	if err := removeAll(e.FS, e.dir(s)); err != nil {
+	if err := disk.RemoveAll(e.FS, e.dir(s)); err != nil {
 		return fmt.Errorf("remove node %d: %w", s.ID, err)
 	}
 	return nil

@@ -45,7 +45,7 @@ func (e Engine) format(s engine.NodeSpec, checkpoint string) error {
 		return err
 	}
 	meta := fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\ndirectory.id=%s\n", s.ClusterID, s.ID, folder)
-	if err := errors.Join(removeAll(e.FS, staging), e.FS.MkdirAll(staging, 0o700)); err != nil {
+	if err := errors.Join(disk.RemoveAll(e.FS, staging), e.FS.MkdirAll(staging, 0o700)); err != nil {
 		return err
 	}
 	if err := errors.Join(
@@ -161,27 +161,4 @@ func (e Engine) free(s engine.NodeSpec) error {
 		return ErrRuns
 	}
 	return nil
-}
-
-// removeAll deletes a folder with all that is in it; that there is none is well.
-func removeAll(files disk.FS, dir string) error {
-	entries, err := files.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		name := filepath.Join(dir, entry.Name())
-		if entry.IsDir() {
-			err = removeAll(files, name)
-		} else {
-			err = files.Remove(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return files.Remove(dir)
 }
