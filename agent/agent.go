@@ -20,7 +20,6 @@ import (
 // Config is read once by New. A zero field takes its default.
 type Config struct {
 	Host       engine.Host   // what the control plane is told of this host; Name is required, Holder where Join is called
-	Also       string        // another key that Join takes, for what else this process is the only one to be; "": none
 	LogDir     string        // where the nodes' output goes, one file each; required
 	DrainGrace time.Duration // that a node has to hand over and end after SIGTERM, before it is asked again; default 35 s
 	Grace      time.Duration // that it has then before SIGKILL; default 10 s

@@ -12,7 +12,7 @@ import (
 	"millrace/engine"
 )
 
-// ErrTaken: another agent looks after a host of this name, or has what Config.Also names; the message says which.
+// ErrTaken: another agent looks after a host of this name; the message says which.
 var ErrTaken = errors.New("taken by another host")
 
 // Pauses of the registration.
@@ -50,7 +50,7 @@ func (a *Agent) tryJoin(ctx context.Context, began time.Time) (wait bool, err er
 	return false, nil
 }
 
-// put writes the host's record, unless it is another's; and beside it that of the control plane, where it is this process's too.
+// put writes the host's record, unless it is another's.
 func (a *Agent) put(ctx context.Context, lease kv.LeaseID, began time.Time) (wait bool, err error) {
 	h := a.cfg.Host
 	h.Format, h.Began = engine.First, a.world.Clock.Now().UTC()
@@ -58,21 +58,12 @@ func (a *Agent) put(ctx context.Context, lease kv.LeaseID, began time.Time) (wai
 	if err != nil {
 		return false, fmt.Errorf("encode host %s: %w", h.Name, err)
 	}
-	keys := []string{h.Key()}
-	if a.cfg.Also != "" {
-		keys = append(keys, a.cfg.Also)
-	}
 	for {
-		var cond []kv.Cond
-		var ops []kv.Op
-		for _, key := range keys {
-			rev, wait, err := a.free(ctx, key, began)
-			if err != nil || wait {
-				return wait, err
-			}
-			cond, ops = append(cond, kv.ModRevEquals(key, rev)), append(ops, kv.PutLeased(key, record, lease))
+		rev, wait, err := a.free(ctx, began)
+		if err != nil || wait {
+			return wait, err
 		}
-		_, err := a.world.KV.Txn(ctx, cond, ops)
+		_, err = a.world.KV.Txn(ctx, []kv.Cond{kv.ModRevEquals(h.Key(), rev)}, []kv.Op{kv.PutLeased(h.Key(), record, lease)})
 		if !errors.Is(err, kv.ErrConflict) && !errors.Is(err, kv.ErrUnknown) || ctx.Err() != nil {
 			if err != nil {
 				err = fmt.Errorf("register host %s: %w", h.Name, err)
@@ -82,10 +73,10 @@ func (a *Agent) put(ctx context.Context, lease kv.LeaseID, began time.Time) (wai
 	}
 }
 
-// free says at which revision the record of a key may be replaced by ours.
-func (a *Agent) free(ctx context.Context, key string, began time.Time) (rev int64, wait bool, err error) {
+// free says at which revision the host's record may be replaced by ours.
+func (a *Agent) free(ctx context.Context, began time.Time) (rev int64, wait bool, err error) {
 	h := a.cfg.Host
-	item, err := a.world.KV.Get(ctx, key)
+	item, err := a.world.KV.Get(ctx, h.Key())
 	if errors.Is(err, kv.ErrNotFound) {
 		return 0, false, nil
 	}
@@ -103,10 +94,6 @@ func (a *Agent) free(ctx context.Context, key string, began time.Time) (rev int6
 		return 0, true, ctx.Err()
 	}
 	who := fmt.Sprintf("at %s, version %s, since %s", cmp.Or(other.Address, "an unknown address"), cmp.Or(other.Version, "unknown"), other.Began.Format(time.RFC3339))
-	if key != h.Key() {
-		return 0, false, fmt.Errorf("%w: the control plane runs on host %q %s; here, run millrace agent --join (if that one is dead, its registration ends within %s)",
-			ErrTaken, other.Name, who, a.cfg.HostTTL)
-	}
 	return 0, false, fmt.Errorf("%w: a live agent has been host %q %s; choose another with --name (if that agent is dead, its registration ends within %s)",
 		ErrTaken, h.Name, who, a.cfg.HostTTL)
 }

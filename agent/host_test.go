@@ -110,28 +110,6 @@ func TestTwoAgentsOfOneNameAtOnce(t *testing.T) {
 	})
 }
 
-// What two processes must not both be is taken with the host's name, in one step.
-func TestControlPlaneIsOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := kv.NewMemory()
-		defer func() { must(t, store.Close()) }()
-		plane := func(name, holder string) *agent.Agent {
-			return agent.New(agent.Config{Host: engine.Host{Name: name, Holder: holder}, Also: "control/plane"},
-				agent.World{KV: store, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
-		}
-		must(t, plane("h", "1").Join(context.Background()))
-		if err := plane("i", "2").Join(context.Background()); !errors.Is(err, agent.ErrTaken) || !strings.Contains(err.Error(), "millrace agent --join") {
-			t.Errorf("error %v", err)
-		}
-		if _, err := store.Get(context.Background(), engine.HostPrefix+"i"); !errors.Is(err, kv.ErrNotFound) {
-			t.Errorf("the second host's record: %v", err)
-		}
-		_, lease, _ := record(t, store)
-		store.ExpireLease(lease)
-		must(t, plane("i", "2").Join(context.Background()))
-	})
-}
-
 // An agent that was killed leaves its record for a while: the next one on the same directory takes it over at once.
 func TestNextAgentOfTheSameHostJoinsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -80,6 +80,14 @@ type fetchReply struct {
 	encoder  wire.FetchEncoder
 	resp     wire.FetchResponse
 	sent     meter.Sent
+
+	written, released func() // sent.Count and recycle, made once
+}
+
+func newFetchReply(a *API) *fetchReply {
+	f := &fetchReply{api: a}
+	f.written, f.released = f.sent.Count, f.recycle
+	return f
 }
 
 func (a *API) fetch(ctx context.Context, r *server.Request) {
@@ -89,7 +97,6 @@ func (a *API) fetch(ctx context.Context, r *server.Request) {
 		return
 	}
 	f := a.fetches.Get().(*fetchReply)
-	f.api = a
 	f.resp, f.waited = wire.FetchResponse{}, 0
 	plan, code := a.sessions.Plan(req)
 	if code != kerr.None {
@@ -541,7 +548,7 @@ func (f *fetchReply) send(r *server.Request, throttle time.Duration) {
 		r.Close()
 		return
 	}
-	r.Reply(server.Response{Buffers: buffers, Written: f.sent.Count, Release: f.recycle, Throttle: throttle})
+	r.Reply(server.Response{Buffers: buffers, Written: f.written, Release: f.released, Throttle: throttle})
 }
 
 func (f *fetchReply) recycle() {

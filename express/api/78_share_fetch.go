@@ -35,7 +35,6 @@ func (a *API) shareFetch(ctx context.Context, r *server.Request) {
 		return
 	}
 	f := a.fetches.Get().(*fetchReply)
-	f.api = a
 	s := shareFetching{fetchReply: f, caller: a.callerOf(r), req: req, resp: kmsg.NewPtrShareFetchResponse()}
 	s.resp.Version = req.Version
 	began := a.world.Clock.Now()
@@ -322,5 +321,5 @@ func (s *shareFetching) send(r *server.Request, throttle time.Duration) {
 		r.Close()
 		return
 	}
-	r.Reply(server.Response{Buffers: buffers, Written: s.sent.Count, Release: s.recycle, Throttle: throttle})
+	r.Reply(server.Response{Buffers: buffers, Written: s.written, Release: s.released, Throttle: throttle})
 }

@@ -166,7 +166,7 @@ func New(cfg Config, w World) (*API, error) {
 		whole:    quota.NewWhole(cfg.Limits, w.Clock),
 	}
 	a.produces.New = func() any { return newProduceCall() }
-	a.fetches.New = func() any { return new(fetchReply) }
+	a.fetches.New = func() any { return newFetchReply(a) }
 	a.table = a.newTable()
 	a.addTelemetry(a.table)
 	return a, nil

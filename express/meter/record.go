@@ -67,6 +67,11 @@ func (r *Record) Encode() ([]byte, error) { return json.Marshal(r) }
 
 // Decode reads what Encode gave for this key; ErrCorrupt or ErrNewer.
 func Decode(key string, b []byte) (*Record, error) {
+	return decode(key, b, (*Record).check)
+}
+
+// decode reads strictly what lies under a key, and holds it to what the key says.
+func decode[T any](key string, b []byte, check func(*T, string) error) (*T, error) {
 	var head struct {
 		Format int `json:"format"`
 	}
@@ -76,16 +81,17 @@ func Decode(key string, b []byte) (*Record, error) {
 	if head.Format > format {
 		return nil, fmt.Errorf("%w: %s: format %d", ErrNewer, key, head.Format)
 	}
-	var r Record
+	v := new(T)
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	err := d.Decode(v)
+	if err == nil {
+		err = check(v, key)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, key, err)
 	}
-	if err := r.check(key); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, key, err)
-	}
-	return &r, nil
+	return v, nil
 }
 
 var (

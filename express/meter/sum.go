@@ -1,9 +1,7 @@
 package meter
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -50,28 +48,7 @@ func (s *Sum) Key() string {
 }
 
 // decodeSum reads what was written under this key; ErrCorrupt or ErrNewer.
-func decodeSum(key string, b []byte) (*Sum, error) {
-	var head struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, key, err)
-	}
-	if head.Format > format {
-		return nil, fmt.Errorf("%w: %s: format %d", ErrNewer, key, head.Format)
-	}
-	var s Sum
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err := d.Decode(&s)
-	if err == nil {
-		err = s.check(key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, key, err)
-	}
-	return &s, nil
-}
+func decodeSum(key string, b []byte) (*Sum, error) { return decode(key, b, (*Sum).check) }
 
 var errOrder = errors.New("it is not in order")
 
