@@ -170,7 +170,7 @@ type Catalog struct {
 
 	mu      sync.RWMutex // guards what reads see
 	view    view
-	told    int64         // revision of the view that the subscribers know
+	telling bool          // the subscribers do not know all of the view yet; no revision could say so, as the events of one may come apart
 	changed chan struct{} // closed and replaced after each batch
 }
 

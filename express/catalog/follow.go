@@ -171,7 +171,7 @@ func (c *Catalog) keepUnreadable(old *state, item kv.Item) {
 func (c *Catalog) await(ctx context.Context, ok func(*view) bool) error {
 	for {
 		c.mu.RLock()
-		done, changed := ok(&c.view) && c.told == c.view.rev, c.changed
+		done, changed := ok(&c.view) && !c.telling, c.changed
 		c.mu.RUnlock()
 		if done {
 			return nil

@@ -266,7 +266,7 @@ func (c *Catalog) publish() {
 	for _, name := range slices.Sorted(maps.Keys(c.state.dirty)) {
 		changes = c.publishTopicLocked(changes, name)
 	}
-	c.view.rev = c.state.rev
+	c.view.rev, c.telling = c.state.rev, true
 	c.state.dirtyConfigs, c.state.dirtyBrokers, c.state.dirtyQuotas, c.state.dirtyTelem = false, false, false, false
 	clear(c.state.dirty)
 	c.mu.Unlock()
@@ -277,7 +277,7 @@ func (c *Catalog) publish() {
 		}
 	}
 	c.mu.Lock()
-	c.told = c.view.rev
+	c.telling = false
 	close(c.changed)
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
