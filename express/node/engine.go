@@ -11,10 +11,10 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"millrace/base/disk"
 	"millrace/engine"
+	"millrace/engine/reach"
 )
 
 // Engine runs express brokers as child processes of the same binary. It
@@ -166,68 +166,23 @@ func (e Engine) Usable(ctx context.Context, s engine.NodeSpec) error {
 
 // Check tries to listen where the broker will.
 func (e Engine) Check(ctx context.Context, s engine.NodeSpec) error {
-	var faults []error
-	for _, address := range s.Addresses() {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", address)
-		if err == nil {
-			err = l.Close()
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("its address cannot be taken, another process may have it: %w", err))
-		}
-	}
-	return errors.Join(faults...)
+	return reach.Vacant(ctx, s)
 }
-
-// errNoAnswer: something listens, but it does not speak Kafka.
-var errNoAnswer = errors.New("not a kafka answer")
 
 // Probe asks for ApiVersions. A broker opens its listener only when it is ready
 // to take produce, so an answer is enough.
 func (e Engine) Probe(ctx context.Context, s engine.NodeSpec) error {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return errors.New("probe without a deadline")
-	}
-	conn, err := e.dial(ctx, s)
+	conn, err := reach.Dial(ctx, s, e.ClientTLS)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return probe(conn, deadline)
-}
-
-// errNoCertificate: the broker wants to know who asks, and the agent has nothing to show.
-var errNoCertificate = errors.New("the agent has no certificate to show")
-
-// dial connects to the listener that is for agents.
-func (e Engine) dial(ctx context.Context, s engine.NodeSpec) (net.Conn, error) {
-	var d net.Dialer
-	way := s.Inside()
-	if !way.TLS {
-		return d.DialContext(ctx, "tcp", way.Address)
-	}
-	if e.ClientTLS == nil {
-		return nil, errNoCertificate
-	}
-	host, _, err := net.SplitHostPort(way.Address)
-	if err != nil {
-		return nil, err
-	}
-	config, err := e.ClientTLS(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	return (&tls.Dialer{NetDialer: &d, Config: config}).DialContext(ctx, "tcp", way.Address)
+	return probe(conn)
 }
 
 // probe sends an ApiVersions request of version 0 and reads the head of the answer.
-func probe(conn net.Conn, deadline time.Time) error {
+func probe(conn io.ReadWriter) error {
 	const correlation = 0x70726f62 // "prob"
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	request := []byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 0xff, 0xff}
 	binary.BigEndian.PutUint32(request[8:], correlation)
 	if _, err := conn.Write(request); err != nil {
@@ -238,7 +193,7 @@ func probe(conn net.Conn, deadline time.Time) error {
 		return err
 	}
 	if binary.BigEndian.Uint32(head[4:]) != correlation || head[8]|head[9] != 0 {
-		return errNoAnswer
+		return reach.ErrNoAnswer
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"millrace/base/disk"
 	"millrace/engine"
+	"millrace/engine/reach"
 	"millrace/standard/dist"
 	"millrace/standard/render"
 )
@@ -145,18 +146,7 @@ func (e Engine) Usable(ctx context.Context, s engine.NodeSpec) error {
 
 // Check tries to listen where the node will, and whether a process has its storage.
 func (e Engine) Check(ctx context.Context, s engine.NodeSpec) error {
-	faults := []error{e.free(s)}
-	for _, address := range s.Addresses() {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", address)
-		if err == nil {
-			err = l.Close()
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("its address cannot be taken, another process may have it: %w", err))
-		}
-	}
-	return errors.Join(faults...)
+	return errors.Join(e.free(s), reach.Vacant(ctx, s))
 }
 
 // Remove deletes what the node keeps on its host (N3).

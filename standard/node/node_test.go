@@ -22,6 +22,7 @@ import (
 	"millrace/base/disk"
 	"millrace/base/proc"
 	"millrace/engine"
+	"millrace/engine/reach"
 	"millrace/standard/dist"
 	"millrace/standard/render"
 )
@@ -342,7 +343,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		io.Reader
 		io.Writer
 	}{io.MultiReader(bytes.NewReader(head), bytes.NewReader(make([]byte, 2*probeMost))), io.Discard}
-	if err := probeBroker(conn, 1); !errors.Is(err, errNoAnswer) {
+	if err := probeBroker(conn, 1); !errors.Is(err, reach.ErrNoAnswer) {
 		t.Error(err)
 	}
 	left, err := io.Copy(io.Discard, conn)
@@ -365,7 +366,7 @@ func TestOwnedCountsReplicas(t *testing.T) {
 	if got, err := e.Owned(ctx, s); err != nil || got == nil || len(got) != 0 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if _, err := e.Owned(t.Context(), broker()); !errors.Is(err, errDeadline) {
+	if _, err := e.Owned(t.Context(), broker()); !errors.Is(err, reach.ErrDeadline) {
 		t.Error(err)
 	}
 }
