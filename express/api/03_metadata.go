@@ -138,7 +138,7 @@ func (m *metadataQuery) create(ctx context.Context, name string) (*catalog.Topic
 	if m.created++; m.created > autoCreateMost {
 		return nil, kerr.LeaderNotAvailable // comes with the client's next request
 	}
-	ctx, cancel := withTimeout(ctx, 0)
+	ctx, cancel := withTimeout(ctx, timeoutSelf)
 	defer cancel()
 	if name == topic.ConsumerOffsets {
 		t, err := a.consumerOffsets(ctx)

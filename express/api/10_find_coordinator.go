@@ -30,7 +30,7 @@ const (
 )
 
 func (a *API) findCoordinator(ctx context.Context, c caller, req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
-	ctx, cancel := withTimeout(ctx, 0)
+	ctx, cancel := withTimeout(ctx, timeoutSelf)
 	defer cancel()
 	resp := kmsg.NewPtrFindCoordinatorResponse()
 	if req.Version < 4 {

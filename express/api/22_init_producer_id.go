@@ -18,7 +18,7 @@ import (
 // Without a transactional id every call gives a new id with epoch 0, as in Kafka.
 
 func (a *API) initProducerID(ctx context.Context, c caller, req *kmsg.InitProducerIDRequest) *kmsg.InitProducerIDResponse {
-	ctx, cancel := withTimeout(ctx, 0)
+	ctx, cancel := withTimeout(ctx, timeoutSelf)
 	defer cancel()
 	resp := kmsg.NewPtrInitProducerIDResponse()
 	resp.ProducerID, resp.ProducerEpoch = -1, -1

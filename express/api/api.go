@@ -297,10 +297,11 @@ func decode[Q kmsg.Request](a *API, r *server.Request) (Q, error) {
 // errUnknownElement ends the connection of a request about ACLs that has UNKNOWN in it.
 var errUnknownElement = errors.New("api: the request has an element of the number 0")
 
-// Bounds of the time that a client may give an administrative request.
+// Bounds of the time that a client may give an administrative request, in ms where it is the field of one.
 const (
 	timeoutLeast = time.Second
 	timeoutMost  = time.Minute
+	timeoutSelf  = 5000 // where the request has no such field
 )
 
 // withTimeout bounds ctx by the time that the client gave.

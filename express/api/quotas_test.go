@@ -101,26 +101,22 @@ func TestFetchOfOneBatchBeyondTheQuotaGetsThrough(t *testing.T) {
 func TestThrottleMutesTheConnection(t *testing.T) {
 	e := newEnv(t, options{})
 	topic := e.create("orders", 1, nil)
-	e.setQuota(quota.Produce, 1000)
+	e.setQuota(quota.Produce, 10_000)
 	c := e.dial()
-	size := 0
-	for size < 10_500 { // 10 s worth, and a little: a wait of about half a second
-		q := produceRequest(topic, 0, batch(t, 1, record.Options{}))
-		q.SetVersion(9)
-		size += len(q.AppendTo(nil)) + 15
-		start := time.Now()
-		resp := ask[*kmsg.ProduceResponse](c, 9, q)
-		if resp.ThrottleMillis == 0 {
-			continue
-		}
-		told := time.Duration(resp.ThrottleMillis) * time.Millisecond
-		ask[*kmsg.MetadataResponse](c, 9, kmsg.NewPtrMetadataRequest())
-		if took := time.Since(start); took < told {
-			t.Errorf("the next request was answered after %v, the client was told to wait %v", took, told)
-		}
-		return
+	b := record.NewBuilder(record.Options{})
+	must(t, b.Add(time.Now().UnixMilli(), nil, make([]byte, 105_000))) // 10 s worth, and a little: a wait of about half a second
+	large, err := b.Build(nil)
+	must(t, err)
+	start := time.Now()
+	resp := ask[*kmsg.ProduceResponse](c, 9, produceRequest(topic, 0, large))
+	if resp.ThrottleMillis == 0 {
+		t.Fatal("not throttled")
 	}
-	t.Error("never throttled")
+	told := time.Duration(resp.ThrottleMillis) * time.Millisecond
+	ask[*kmsg.MetadataResponse](c, 9, kmsg.NewPtrMetadataRequest())
+	if took := time.Since(start); took < told {
+		t.Errorf("the next request was answered after %v, the client was told to wait %v", took, told)
+	}
 }
 
 func TestRequestTime(t *testing.T) {
